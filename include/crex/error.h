@@ -1,0 +1,77 @@
+/* crex/error.h: errors that a caller owns and that travel over the wire unchanged.
+ *
+ * Ownership: the caller provides a `struct crex_error`, initialised with CREX_ERROR_INIT; a failing
+ * function fills it, crex_error_clear() frees what it holds and makes it reusable.
+ * Threads: an error object belongs to one thread at a time; there is no shared state.
+ * The class paths come from SWE-ReX 1.4.0 (swerex/exceptions.py) and Python's builtins: the client
+ * imports the class and calls it with the message alone. */
+#ifndef CREX_ERROR_H
+#define CREX_ERROR_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CREX_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#define CREX_API __attribute__((visibility("default")))
+#else
+#define CREX_PRINTF(fmt, args)
+#define CREX_API
+#endif
+
+enum crex_error_code {
+	CREX_OK = 0,
+#define CREX_ERROR(name, class_path, status) CREX_E_##name,
+#include <crex/errors.def>
+#undef CREX_ERROR
+	CREX_ERROR_COUNT
+};
+
+enum { CREX_ERROR_EXTRA_MAX = 4 };
+
+struct crex_error_extra {
+	const char *key; /* static string */
+	char *value;     /* owned, may hold any bytes, NUL-terminated for convenience */
+	size_t len;
+};
+
+struct crex_error {
+	enum crex_error_code code;
+	char *message; /* owned, NUL-terminated; NULL only while code is CREX_OK or memory ran out */
+	size_t message_len;
+	struct crex_error_extra extra[CREX_ERROR_EXTRA_MAX];
+	size_t n_extra;
+};
+
+#define CREX_ERROR_INIT {CREX_OK, NULL, 0, {{NULL, NULL, 0}}, 0}
+
+/* Sets code and message; what was held before is freed. Always returns -1, so that a function can
+ * `return crex_error_set(err, ...)`. err may be NULL. */
+CREX_API int crex_error_set(struct crex_error *err, enum crex_error_code code, const char *fmt, ...) CREX_PRINTF(3, 4);
+
+/* The same with a message that may hold any bytes; copies it. Returns -1. */
+CREX_API int crex_error_set_bytes(struct crex_error *err, enum crex_error_code code, const char *msg, size_t len);
+
+/* Maps an errno value to the Python exception that os.* would raise, with Python's text:
+ * "[Errno 2] No such file or directory: 'x'". path may be NULL. Returns -1. */
+CREX_API int crex_error_set_errno(struct crex_error *err, int errnum, const char *path);
+
+/* Adds one extra_info entry (copied). Entries beyond CREX_ERROR_EXTRA_MAX are dropped. */
+CREX_API void crex_error_add(struct crex_error *err, const char *static_key, const char *value, size_t len);
+
+/* Moves src into dst (dst's old content is freed) and leaves src empty. */
+CREX_API void crex_error_move(struct crex_error *dst, struct crex_error *src);
+
+CREX_API void crex_error_clear(struct crex_error *err);
+
+CREX_API const char *crex_error_class_path(enum crex_error_code code);
+CREX_API const char *crex_error_name(enum crex_error_code code); /* e.g. "COMMAND_TIMEOUT" */
+CREX_API int crex_error_http_status(enum crex_error_code code);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

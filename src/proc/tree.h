@@ -1,0 +1,29 @@
+/* proc/tree.h: killing a whole process tree, setsid and double forks included.
+ *
+ * Roots are started as subreapers of their own tree, so that while the root lives every descendant,
+ * however detached, is found below it in /proc. The killer stops the root (a stopped process still
+ * adopts), kills everything below until a scan finds nothing alive, then kills the root. When the root
+ * has already ended, its orphans have come to us: they are found as children of this process that
+ * nobody watches, by session and process group, and through their own descendants. */
+#ifndef PROC_TREE_H
+#define PROC_TREE_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+#include <uv.h>
+
+/* Synchronous; takes from 1 ms to some 100 ms; call it in a worker thread. root: pid of the tree's root,
+ * which was started with setsid (so its pid is also a session id and a process group id).
+ * keep_root: kill only what is below it (used by the interrupt's last step; the root is continued again).
+ * Returns the number of processes that were killed, or a negative errno when /proc can't be read (then the
+ * session's process groups are killed, which is all that can be done without it). */
+int proc_tree_kill(pid_t root, bool keep_root);
+
+/* The same in a worker thread; done is called on the loop's thread, exactly once. 0 or negative errno. */
+typedef void (*proc_tree_done_fn)(void *arg, int result);
+int proc_tree_kill_async(uv_loop_t *loop, pid_t root, bool keep_root, proc_tree_done_fn done, void *arg);
+
+/* Kills every descendant of this process (server's end). Synchronous. */
+int proc_tree_kill_all(void);
+
+#endif
