@@ -1,0 +1,55 @@
+/* runtime/local/local.c: the engine object: its birth, its holds, its end.
+ *
+ * The parts (sessions, executions, files) know nothing of each other; what they share is the loop, the limits, the
+ * reaper and the count of things under way. Shutting down asks each part to end what it has; the engine frees itself
+ * when the last hold is gone, never before, so that no callback of a worker or a handle finds freed memory. */
+#include "runtime/local/internal.h"
+
+#include <stdlib.h>
+
+struct local *local_new(uv_loop_t *loop, const struct local_config *config)
+{
+	struct local *rt = calloc(1, sizeof *rt);
+	if (!rt)
+		return NULL;
+	rt->loop = loop;
+	rt->config = *config;
+	rt->reaper = proc_reaper_new(loop, config->adopt_orphans);
+	if (!rt->reaper) {
+		free(rt);
+		return NULL;
+	}
+	return rt;
+}
+
+void local_hold(struct local *rt)
+{
+	rt->holds++;
+}
+
+void local_release(struct local *rt)
+{
+	if (--rt->holds > 0 || !rt->closing)
+		return;
+	void (*closed)(void *arg) = rt->closed;
+	void *arg = rt->closed_arg;
+	proc_reaper_free(rt->reaper);
+	free(rt);
+	closed(arg);
+}
+
+void local_shutdown(struct local *rt, void (*closed)(void *arg), void *arg)
+{
+	rt->closing = true;
+	rt->closed = closed;
+	rt->closed_arg = arg;
+	local_hold(rt); /* the parts may release everything before they return */
+	local_sessions_shutdown(rt);
+	local_execs_shutdown(rt);
+	local_release(rt);
+}
+
+void local_get_stats(const struct local *rt, struct local_stats *ret)
+{
+	*ret = (struct local_stats){.sessions = rt->n_sessions, .executions = rt->n_execs};
+}
