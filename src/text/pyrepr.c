@@ -1,0 +1,55 @@
+/* text/pyrepr.c: repr() for the two types that appear in error texts.
+ *
+ * Agents show these texts to a model, so they should read as upstream's do. Not covered: Python also escapes
+ * unassigned and invisible code points above U+00A0, which would need its Unicode tables; those stay as they are. */
+#include "text/pyrepr.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int text_py_repr(struct buf *out, const char *s, size_t len)
+{
+	bool has_single = len && memchr(s, '\'', len), has_double = len && memchr(s, '"', len);
+	char quote = has_single && !has_double ? '"' : '\'';
+	int r = buf_append_char(out, quote);
+	for (size_t i = 0; r == 0 && i < len; i++) {
+		unsigned char c = (unsigned char)s[i];
+		if (c == (unsigned char)quote || c == '\\')
+			r = buf_printf(out, "\\%c", c);
+		else if (c == '\n')
+			r = buf_append_str(out, "\\n");
+		else if (c == '\r')
+			r = buf_append_str(out, "\\r");
+		else if (c == '\t')
+			r = buf_append_str(out, "\\t");
+		else if (c < 0x20 || c == 0x7F)
+			r = buf_printf(out, "\\x%02x", c);
+		else
+			r = buf_append_char(out, (char)c);
+	}
+	return r < 0 ? r : buf_append_char(out, quote);
+}
+
+int text_py_float(struct buf *out, double value)
+{
+	char text[32];
+	if (isnan(value))
+		return buf_append_str(out, "nan");
+	if (isinf(value))
+		return buf_append_str(out, value < 0 ? "-inf" : "inf");
+	/* the shortest digits that read back as the same value, as Python prints them */
+	for (int digits = 1; digits <= 17; digits++) {
+		snprintf(text, sizeof text, "%.*g", digits, value);
+		if (strtod(text, NULL) == value)
+			break;
+	}
+	if (fabs(value) < 1e16 && fabs(value) >= 1e-4 && strchr(text, 'e'))
+		snprintf(text, sizeof text, "%.0f", value);
+	int r = buf_append_str(out, text);
+	if (r == 0 && !strpbrk(text, ".e"))
+		r = buf_append_str(out, ".0");
+	return r;
+}

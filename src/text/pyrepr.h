@@ -1,0 +1,13 @@
+/* text/pyrepr.h: values as Python would print them, for the texts that Python clients show. */
+#ifndef TEXT_PYREPR_H
+#define TEXT_PYREPR_H
+
+#include "base/buf.h"
+
+/* repr(str) of UTF-8 text: quotes chosen as Python does, control characters as \n, \x1b; printable non-ASCII stays. */
+int text_py_repr(struct buf *out, const char *s, size_t len);
+
+/* repr(float): "5.0", "0.5", "1e+16", "inf". */
+int text_py_float(struct buf *out, double value);
+
+#endif
