@@ -1,0 +1,277 @@
+/* runtime/local/shell.c: the texts of the session protocol.
+ *
+ * A command is never typed. It lies in a memfd that bash reads with its `read` builtin; on the terminal stands only
+ * one constant line, which evals what was read. The eval'd text is one list, so that bash has parsed all of it before
+ * the first word runs:
+ *
+ *     { <put back $?, $_, set flags, traps>
+ *     <the user's command>
+ *     }; { <report to the memfd, take flags and traps away, E report to the terminal> } >&57 2>&57
+ *
+ * Flags and traps (xtrace, verbose, errexit, functrace, monitor, DEBUG, ERR) are in force only while the user's
+ * command runs; our own words run without them and with their trace going to the sink. Monitor mode is off between
+ * commands because bash then drops its notices about ended jobs.
+ *
+ * The descriptors: bash inherits the memfd and the sink at 9 and 8. To become close-on-exec they take a detour: when
+ * bash redirects descriptor 0 for a group it saves the old one at the lowest free number from 10 on, close-on-exec, and
+ * a duplicate made of such a saved descriptor inherits that flag. It is the only way to a private descriptor in a
+ * shell that has no loadable builtins at hand; bash has done so since 3.x (redir.c, add_undo_redirect). */
+#include "runtime/local/shell.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIELD_MAX = 16 * 1024 * 1024 };
+
+void shell_state_init(struct shell_state *st)
+{
+	*st = (struct shell_state){.flags = "m"};
+	buf_init(&st->last_arg, FIELD_MAX);
+	buf_init(&st->xtrace_fd, 16);
+	buf_init(&st->trap_debug, FIELD_MAX);
+	buf_init(&st->trap_err, FIELD_MAX);
+}
+
+void shell_state_deinit(struct shell_state *st)
+{
+	buf_deinit(&st->last_arg);
+	buf_deinit(&st->xtrace_fd);
+	buf_deinit(&st->trap_debug);
+	buf_deinit(&st->trap_err);
+}
+
+/* PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is assigned
+ * last, behind the report, since a user may have made it readonly and bash gives up the list then. */
+static int append_epilogue(struct buf *out, const char *session_nonce, const char *nonce)
+{
+	return buf_printf(out,
+			  "{ \\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' %s \"$?\" \"$-\" \"${BASH_XTRACEFD-}\" \"${_-}\" %s >&58; "
+			  "\\builtin trap -p DEBUG >&58; \\builtin printf ':%%s:' %s >&58; "
+			  "\\builtin trap -p ERR >&58; \\builtin printf ':%%s:' %s >&58; "
+			  "\\builtin trap - DEBUG ERR; \\builtin set +xveTm; "
+			  "[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; "
+			  "\\builtin unset -v PROMPT_COMMAND; \\builtin printf '\\034E%%s\\034' %s >&59; "
+			  "PS1='\\034P%s:$?\\034' PS2= PS0=; } >&57 2>&57\n",
+			  nonce, nonce, nonce, nonce, nonce, session_nonce);
+}
+
+/* Quoted so that a leading "~/" and "$NAME" still expand, as they do where upstream writes `source PATH`. */
+static int append_source_path(struct buf *out, struct crex_str path)
+{
+	size_t i = 0;
+	int r = buf_append_str(out, "\"");
+	if (path.len >= 2 && path.ptr[0] == '~' && path.ptr[1] == '/') {
+		r = r < 0 ? r : buf_append_str(out, "$HOME");
+		i = 1;
+	}
+	for (; r == 0 && i < path.len; i++) {
+		char c = path.ptr[i];
+		bool opens = c == '$' && i + 1 < path.len && path.ptr[i + 1] == '(';
+		if (c == '"' || c == '`' || c == '\\' || opens)
+			r = buf_append_char(out, '\\');
+		if (r == 0)
+			r = buf_append_char(out, c);
+	}
+	return r < 0 ? r : buf_append_str(out, "\"");
+}
+
+int shell_append_bootstrap(struct buf *out, const char *session_nonce, const char *nonce,
+			   const struct crex_str_list *startup_source)
+{
+	int r = buf_append_str(
+		out,
+		"if ((BASH_VERSINFO[0] > 3)); then eval 'exec {__crex}<&0 {__crex_b}<&0; exec {__crex}<&- {__crex_b}<&-'; "
+		"else __crex=10 __crex_b=11; fi\n"
+		"eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; { { exec 57<&$__crex_b; } <&1; } <&8\"\n"
+		"exec 8<&- 9<&-\n"
+		"unset -v __crex __crex_b\n"
+		"[[ -f ~/.bashrc && -r ~/.bashrc ]] && . ~/.bashrc\n");
+	for (size_t i = 0; r == 0 && i < startup_source->count; i++) {
+		r = buf_append_str(out, "\\builtin . ");
+		r = r < 0 ? r : append_source_path(out, startup_source->items[i]);
+		r = r < 0 ? r : buf_append_str(out, "\n");
+	}
+	if (r == 0)
+		r = buf_append_str(out, "{ \\builtin set +o history +o emacs +o vi +H; \\builtin unset -v MAILCHECK; "
+					"\\builtin :; } >&57 2>&57\n");
+	return r < 0 ? r : append_epilogue(out, session_nonce, nonce);
+}
+
+int shell_append_typed_line(struct buf *out, const char *session_nonce)
+{
+	return buf_printf(out,
+			  " IFS= \\builtin read -r -d '' -u 58 __crex; \\builtin eval \"$__crex\" || "
+			  "\\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59\n",
+			  session_nonce);
+}
+
+static int append_trap(struct buf *out, const struct buf *trap)
+{
+	if (trap->len == 0)
+		return 0;
+	int r = buf_append_str(out, "\\builtin ");
+	r = r < 0 ? r : buf_append(out, trap->data, trap->len);
+	return r < 0 ? r : buf_append_str(out, "\n");
+}
+
+/* $? and $_ are put back by the last simple command before the user's: `:` with the old last argument, or, for a
+ * status other than 0, a function that removes itself; `&& :` keeps errexit and ERR from seeing its status. */
+static int append_prologue(struct buf *out, const struct shell_state *st)
+{
+	bool observed = st->trap_debug.len > 0 || strpbrk(st->flags, "xv");
+	int r = buf_append_str(out, "{ \\builtin unset -v __crex; \\builtin unset -f __crex; ");
+	if (st->status != 0)
+		r = r < 0 ? r
+			  : buf_printf(out, "__crex() { \\builtin unset -f __crex; \\builtin return %d; }; ", st->status);
+	if (observed)
+		r = r < 0 ? r : buf_append_str(out, "{ ");
+	r = r < 0 ? r : append_trap(out, &st->trap_err);
+	r = r < 0 ? r : append_trap(out, &st->trap_debug);
+	if (st->flags[0])
+		r = r < 0 ? r : buf_printf(out, "\\builtin set -%s; ", st->flags);
+	r = r < 0 ? r : buf_append_str(out, st->status != 0 ? "__crex " : "\\builtin : ");
+	if (st->last_arg.len > 0)
+		r = r < 0 ? r : buf_append(out, st->last_arg.data, st->last_arg.len);
+	else
+		r = r < 0 ? r : buf_append_str(out, "''");
+	if (st->status != 0)
+		r = r < 0 ? r : buf_append_str(out, " && :");
+	if (observed)
+		r = r < 0 ? r : buf_append_str(out, "; } >&57 2>&57");
+	if (observed && st->xtrace_fd.len > 0)
+		r = r < 0 ? r : buf_printf(out, " %s>&57", st->xtrace_fd.data);
+	return r < 0 ? r : buf_append_str(out, "\n");
+}
+
+static bool is_separator(char c)
+{
+	return strchr(" \t\n;&|(){}", c) != NULL;
+}
+
+/* Whether a `}` stands where bash could take it for the end of our group. */
+static bool may_close_group(struct crex_str cmd)
+{
+	const char *p = cmd.ptr, *end = cmd.ptr + cmd.len;
+	while (p < end && (p = memchr(p, '}', (size_t)(end - p)))) {
+		if (p == cmd.ptr || is_separator(p[-1]))
+			return true;
+		p++;
+	}
+	return false;
+}
+
+static int append_user_text(struct buf *out, struct crex_str cmd)
+{
+	int r = buf_append_str(out, "\n");
+	r = r < 0 ? r : buf_append(out, cmd.ptr, cmd.len);
+	/* a final backslash joins the next line: give it an empty one */
+	if (cmd.len > 0 && cmd.ptr[cmd.len - 1] == '\\')
+		r = r < 0 ? r : buf_append_str(out, "\n");
+	return r < 0 ? r : buf_append_str(out, "\n");
+}
+
+int shell_append_command(struct buf *out, const struct shell_state *st, struct crex_str command,
+			 const char *session_nonce, const char *nonce)
+{
+	int r = 0;
+	/* Text that is whole inside parentheses and inside braces is whole: nothing in it can close our group. The
+	 * function is only parsed; the prologue removes it. */
+	if (may_close_group(command)) {
+		r = buf_append_str(out, "__crex() (");
+		r = r < 0 ? r : append_user_text(out, command);
+		r = r < 0 ? r : buf_append_str(out, ")\n");
+	}
+	r = r < 0 ? r : append_prologue(out, st);
+	r = r < 0 ? r : append_user_text(out, command);
+	r = r < 0 ? r : buf_append_str(out, "}; ");
+	r = r < 0 ? r : append_epilogue(out, session_nonce, nonce);
+	return r < 0 ? r : buf_append_char(out, '\0');
+}
+
+int shell_append_recovery(struct buf *out, const char *session_nonce, const char *nonce)
+{
+	int r = buf_append_str(out, "\\builtin unset -v __crex; \\builtin unset -f __crex; ");
+	r = r < 0 ? r : append_epilogue(out, session_nonce, nonce);
+	return r < 0 ? r : buf_append_char(out, '\0');
+}
+
+const char *shell_unhijack_line(void)
+{
+	/* In posix mode special builtins are found before functions, and assigning the variable switches the mode. */
+	return " POSIXLY_CORRECT=y; unset -f builtin; unset -v POSIXLY_CORRECT\n";
+}
+
+struct cursor {
+	const char *p, *end;
+};
+
+/* Takes everything up to the next `stop` and steps over it. */
+static bool take_until(struct cursor *c, const char *stop, struct crex_str *ret)
+{
+	const char *hit = memmem(c->p, (size_t)(c->end - c->p), stop, strlen(stop));
+	if (!hit)
+		return false;
+	*ret = (struct crex_str){c->p, (size_t)(hit - c->p)};
+	c->p = hit + strlen(stop);
+	return true;
+}
+
+static void set_field(struct buf *field, struct crex_str value)
+{
+	buf_deinit(field);
+	if (buf_append(field, value.ptr, value.len) < 0)
+		buf_deinit(field); /* too large to carry over: the next command finds it empty */
+}
+
+bool shell_parse_report(const char *data, size_t len, const char *nonce, struct shell_state *st)
+{
+	char colon_nonce[64];
+	size_t n = strlen(nonce);
+	if (n + 3 > sizeof colon_nonce)
+		return false;
+	colon_nonce[0] = ':';
+	memcpy(colon_nonce + 1, nonce, n);
+	memcpy(colon_nonce + 1 + n, ":", 2);
+
+	struct cursor c = {data, data + len};
+	struct crex_str skipped, status, flags, xtrace_fd, last_arg, trap_debug, trap_err;
+	if (!take_until(&c, nonce, &skipped) || c.p == c.end || *c.p++ != ':')
+		return false;
+	if (!take_until(&c, ":", &status) || !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd) ||
+	    !take_until(&c, colon_nonce, &last_arg) || !take_until(&c, colon_nonce, &trap_debug) ||
+	    !take_until(&c, colon_nonce, &trap_err))
+		return false;
+
+	st->status = atoi(status.ptr) & 0xFF;
+	size_t k = 0;
+	for (const char *f = "xveTm"; *f; f++)
+		if (flags.len && memchr(flags.ptr, *f, flags.len))
+			st->flags[k++] = *f;
+	st->flags[k] = '\0';
+	bool digits = xtrace_fd.len > 0 && xtrace_fd.len < 10 && strspn(xtrace_fd.ptr, "0123456789") >= xtrace_fd.len;
+	set_field(&st->xtrace_fd, digits ? xtrace_fd : (struct crex_str){"", 0});
+	set_field(&st->last_arg, last_arg);
+	set_field(&st->trap_debug, trap_debug);
+	set_field(&st->trap_err, trap_err);
+	return true;
+}
+
+bool shell_is_blank(struct crex_str command)
+{
+	bool comment = false, line_start = true;
+	for (size_t i = 0; i < command.len; i++) {
+		char c = command.ptr[i];
+		if (c == '\n') {
+			comment = false;
+			line_start = true;
+		} else if (comment || c == ' ' || c == '\t') {
+			continue;
+		} else if (c == '#' && line_start) {
+			comment = true;
+		} else {
+			return false;
+		}
+	}
+	return true;
+}

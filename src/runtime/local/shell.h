@@ -1,0 +1,54 @@
+/* runtime/local/shell.h: every piece of shell text that we hand to bash, and the report that it writes back.
+ *
+ * Pure text in, text out. docs/session.md explains the protocol. Works with bash 4.1 and later; the bootstrap has a
+ * branch for 3.2. */
+#ifndef RUNTIME_LOCAL_SHELL_H
+#define RUNTIME_LOCAL_SHELL_H
+
+#include "base/buf.h"
+#include <crex/runtime.h>
+#include <stdbool.h>
+
+/* Descriptors inside bash, all close-on-exec there: no child inherits them. The two *_IN are how bash itself inherits
+ * text and sink; the bootstrap moves them. */
+enum { SHELL_FD_SINK_IN = 8, SHELL_FD_TEXT_IN = 9, SHELL_FD_SINK = 57, SHELL_FD_TEXT = 58, SHELL_FD_TTY = 59 };
+
+/* What has to be put back before the user's next command, so that it finds the shell as the last one left it. */
+struct shell_state {
+	int status;             /* $? */
+	char flags[8];          /* those of "xveTm" that are on */
+	struct buf last_arg;    /* $_, quoted by bash's %q */
+	struct buf xtrace_fd;   /* $BASH_XTRACEFD, digits or empty */
+	struct buf trap_debug;  /* "trap -- '...' DEBUG\n" or empty */
+	struct buf trap_err;
+};
+
+void shell_state_init(struct shell_state *st);
+void shell_state_deinit(struct shell_state *st);
+
+/* All appenders: 0, -ENOSPC or -ENOMEM. Nonces are strings of decimal digits. */
+
+/* The startup file: moves the descriptors, sources ~/.bashrc and the given files, ends with a report. */
+int shell_append_bootstrap(struct buf *out, const char *session_nonce, const char *nonce,
+			   const struct crex_str_list *startup_source);
+
+/* The one line that is typed on the terminal for each command, newline included. */
+int shell_append_typed_line(struct buf *out, const char *session_nonce);
+
+/* The text that stands in the memfd for one command, terminating NUL included. */
+int shell_append_command(struct buf *out, const struct shell_state *st, struct crex_str command,
+			 const char *session_nonce, const char *nonce);
+
+/* The same after a command was given up in the middle: only reports and cleans up. */
+int shell_append_recovery(struct buf *out, const char *session_nonce, const char *nonce);
+
+/* Typed when a function of the user's has taken the place of `builtin` itself. */
+const char *shell_unhijack_line(void);
+
+/* Reads the report of the command `nonce` out of what the memfd holds. false: it isn't there whole; st is untouched. */
+bool shell_parse_report(const char *data, size_t len, const char *nonce, struct shell_state *st);
+
+/* Only blanks, newlines and comments: nothing for bash to do. */
+bool shell_is_blank(struct crex_str command);
+
+#endif
