@@ -1,0 +1,241 @@
+/* proc/roots.c: the process's table of tree roots.
+ *
+ * Living roots are in a growing array (as many as there are children), ended ones in a ring of fixed size, which is
+ * only needed to attribute orphans. An orphan's origin must have been alive when the orphan was born; when exactly
+ * one ended root was, and nothing but a root can have borne it, the orphan is that root's. What else could have borne
+ * it: another orphan, which was there before or was reaped in between; or a root that the ring has forgotten. In each
+ * of these cases the answer is no: an orphan too many may live on, a process of another tree is never killed.
+ *
+ * Times: /proc gives starts in ticks of 10 ms (rounded down), we note ours in ns around the clone and after the reap,
+ * and widen every lifetime that speaks against a claim by one tick and a bit.
+ *
+ * The lock is held for a few system calls at most, never across a blocking one. */
+#include "proc/roots.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { ENDED_MAX = 1024 };
+#define SLOP_NS UINT64_C(20000000)
+
+struct root {
+	int64_t id;
+	pid_t pid; /* 0: being cloned */
+	const pid_t *early;
+	uint64_t start, end;
+};
+
+static struct {
+	pthread_mutex_t mutex;
+	struct root *alive;
+	size_t n_alive, cap;
+	int64_t last_id;
+	struct root ended[ENDED_MAX]; /* ring */
+	size_t n_ended;               /* in all; the next slot is this modulo ENDED_MAX */
+	uint64_t forgotten_end;       /* latest end among the roots that the ring has dropped */
+	uint64_t orphan_reaped;       /* when an unregistered child was last reaped */
+	bool adopting;
+} table = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+
+uint64_t proc_roots_now(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * UINT64_C(1000000000) + (uint64_t)ts.tv_nsec;
+}
+
+void proc_roots_lock(void)
+{
+	pthread_mutex_lock(&table.mutex);
+}
+
+void proc_roots_unlock(void)
+{
+	pthread_mutex_unlock(&table.mutex);
+}
+
+static pid_t pid_of(const struct root *r)
+{
+	return r->pid || !r->early ? r->pid : __atomic_load_n(r->early, __ATOMIC_ACQUIRE);
+}
+
+static struct root *find_id(int64_t id)
+{
+	for (size_t i = 0; i < table.n_alive; i++)
+		if (table.alive[i].id == id)
+			return &table.alive[i];
+	return NULL;
+}
+
+static struct root *find_pid(pid_t pid)
+{
+	for (size_t i = 0; i < table.n_alive; i++)
+		if (pid_of(&table.alive[i]) == pid)
+			return &table.alive[i];
+	return NULL;
+}
+
+static void drop(struct root *r)
+{
+	*r = table.alive[--table.n_alive];
+}
+
+static void end(struct root *r, pid_t pid)
+{
+	struct root *slot = &table.ended[table.n_ended++ % ENDED_MAX];
+	if (slot->end > table.forgotten_end)
+		table.forgotten_end = slot->end;
+	*slot = (struct root){.id = r->id, .pid = pid, .start = r->start, .end = proc_roots_now()};
+	drop(r);
+}
+
+int64_t proc_roots_begin(const pid_t *early)
+{
+	proc_roots_lock();
+	if (table.n_alive == table.cap) {
+		size_t cap = table.cap ? table.cap * 2 : 16;
+		struct root *grown = realloc(table.alive, cap * sizeof *grown);
+		if (!grown) {
+			proc_roots_unlock();
+			return -ENOMEM;
+		}
+		table.alive = grown;
+		table.cap = cap;
+	}
+	int64_t id = ++table.last_id;
+	table.alive[table.n_alive++] = (struct root){.id = id, .early = early, .start = proc_roots_now()};
+	proc_roots_unlock();
+	return id;
+}
+
+void proc_roots_started(int64_t id, pid_t pid)
+{
+	proc_roots_lock();
+	struct root *r = find_id(id);
+	if (r) {
+		r->pid = pid;
+		r->early = NULL;
+	}
+	proc_roots_unlock();
+}
+
+void proc_roots_cancel(int64_t id)
+{
+	proc_roots_lock();
+	struct root *r = find_id(id);
+	if (r)
+		drop(r);
+	proc_roots_unlock();
+}
+
+void proc_roots_reap_failed(int64_t id, pid_t pid)
+{
+	for (;;) {
+		proc_roots_lock();
+		struct root *r = find_id(id);
+		/* Gone from the table: the loop's reaper was faster, and the pid may mean another process by now. */
+		bool over = !r || waitpid(pid, NULL, WNOHANG) != 0;
+		if (over && r)
+			drop(r);
+		proc_roots_unlock();
+		if (over)
+			return;
+		nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+	}
+}
+
+pid_t proc_roots_wait(pid_t which, int *ret_status)
+{
+	proc_roots_lock();
+	int status = 0;
+	pid_t pid = waitpid(which, &status, WNOHANG);
+	int saved = errno;
+	if (pid > 0) {
+		struct root *r = find_pid(pid);
+		if (r)
+			end(r, pid);
+		else
+			table.orphan_reaped = proc_roots_now();
+		*ret_status = status;
+	}
+	proc_roots_unlock();
+	return pid < 0 ? -saved : pid;
+}
+
+void proc_roots_set_adopting(void)
+{
+	proc_roots_lock();
+	table.adopting = true;
+	proc_roots_unlock();
+}
+
+bool proc_roots_adopting(void)
+{
+	return table.adopting;
+}
+
+static const struct root *find_ended(pid_t pid)
+{
+	const struct root *found = NULL;
+	for (size_t i = 0; i < ENDED_MAX && i < table.n_ended; i++)
+		if (table.ended[i].pid == pid && (!found || table.ended[i].id > found->id))
+			found = &table.ended[i]; /* the youngest bearer of a reused pid */
+	return found;
+}
+
+enum proc_root_state proc_roots_state(pid_t root)
+{
+	if (find_pid(root))
+		return PROC_ROOT_ALIVE;
+	return find_ended(root) ? PROC_ROOT_ENDED : PROC_ROOT_UNKNOWN;
+}
+
+bool proc_roots_is_root(pid_t pid, uint64_t start)
+{
+	for (size_t i = 0; i < table.n_alive; i++) {
+		const struct root *r = &table.alive[i];
+		pid_t known = pid_of(r);
+		if (known == pid || (known == 0 && start + SLOP_NS >= r->start))
+			return true;
+	}
+	return false;
+}
+
+static bool could_bear(const struct root *r, uint64_t end_ns, uint64_t start)
+{
+	return r->start <= start + SLOP_NS && start <= end_ns + SLOP_NS;
+}
+
+bool proc_roots_claims(pid_t root, uint64_t start, uint64_t oldest_orphan, bool (*unreaped)(void *arg, pid_t pid),
+		       void *arg)
+{
+	if (!table.adopting)
+		return false;
+	const struct root *own = find_pid(root);
+	if (!own)
+		own = find_ended(root);
+	if (!own)
+		return false;
+	uint64_t own_end = own->end ? own->end : UINT64_MAX - SLOP_NS;
+	if (!could_bear(own, own_end, start) || start <= table.forgotten_end + SLOP_NS)
+		return false;
+	if (oldest_orphan < own->start || table.orphan_reaped >= own->start)
+		return false;
+	for (size_t i = 0; i < ENDED_MAX && i < table.n_ended; i++) {
+		const struct root *r = &table.ended[i];
+		if (r->id != own->id && could_bear(r, r->end, start))
+			return false;
+	}
+	for (size_t i = 0; i < table.n_alive; i++) {
+		const struct root *r = &table.alive[i];
+		if (r->id != own->id && pid_of(r) && unreaped(arg, pid_of(r)) && could_bear(r, UINT64_MAX - SLOP_NS, start))
+			return false;
+	}
+	return true;
+}
