@@ -1,0 +1,1 @@
+"""Stand-in for the package of the same name: just enough for a client to rebuild exceptions by class path."""

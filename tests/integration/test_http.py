@@ -1,0 +1,384 @@
+"""What any HTTP client meets: authentication, routing, validation, and connections that are used in odd ways."""
+
+import json
+import socket
+import threading
+
+import pytest
+from rawhttp import Wire, request
+from server import wait_until
+
+POSTS = ["/create_session", "/run_in_session", "/close_session", "/execute", "/read_file", "/write_file", "/close"]
+
+
+def ask(wire, *args, **kwargs):
+    reply = wire().send(request(*args, **kwargs)).reply()
+    assert reply.headers["content-type"].split(";")[0] == "application/json", reply
+    return reply
+
+
+def test_root(wire):
+    assert ask(wire, "GET", "/").json == {"message": "hello world"}
+
+
+def test_is_alive(wire):
+    assert ask(wire, "GET", "/is_alive").json == {"is_alive": True, "message": ""}
+
+
+def test_query_string_does_not_change_the_route(wire):
+    assert ask(wire, "GET", "/is_alive?probe=1").status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/is_alive", "/nothing/here", "/upload", *POSTS])
+def test_missing_key(wire, path):
+    reply = ask(wire, "GET" if path in ("/", "/is_alive") else "POST", path, token=None)
+    assert (reply.status, reply.json) == (403, {"detail": "Not authenticated"})
+
+
+@pytest.mark.parametrize("token", ["wrong", "", "s3cre", "s3cretx", "S3CRET", "\u00e9"])
+@pytest.mark.parametrize("path", ["/is_alive", "/nothing/here"])
+def test_wrong_key(wire, path, token):
+    reply = ask(wire, "GET", path, token=token)
+    expected = [(401, {"detail": "Invalid API Key"})]
+    if not token:  # an empty header is as good as none
+        expected.append((403, {"detail": "Not authenticated"}))
+    assert (reply.status, reply.json) in expected
+
+
+def test_header_name_in_any_case(wire):
+    assert ask(wire, "GET", "/", token=None, headers=["x-aPI-keY: s3cret"]).status == 200
+
+
+def test_an_empty_configured_token_checks_nothing(start):
+    server = start(token="").server
+    with Wire(server.connect()) as connection:
+        assert connection.send(request("GET", "/is_alive", token=None)).reply().status == 200
+        assert connection.send(request("GET", "/is_alive", token="whatever")).reply().status == 200
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/is_alive/", "/execute/x", "//", "/%2e", "/is_alive%00"])
+def test_unknown_path(wire, path):
+    reply = ask(wire, "GET", path)
+    assert (reply.status, reply.json) == (404, {"detail": "Not Found"})
+
+
+@pytest.mark.parametrize("method,path", [("GET", path) for path in POSTS] + [
+    ("GET", "/upload"), ("POST", "/"), ("POST", "/is_alive"), ("PUT", "/execute"), ("DELETE", "/close"), ("PATCH", "/")])
+def test_wrong_method(wire, method, path):
+    reply = ask(wire, method, path)
+    assert (reply.status, reply.json) == (405, {"detail": "Method Not Allowed"})
+
+
+@pytest.mark.parametrize("path,body,loc", [
+    ("/execute", {}, ["body", "command"]),
+    ("/read_file", {}, ["body", "path"]),
+    ("/write_file", {"path": "/tmp/x"}, ["body", "content"]),
+    ("/write_file", {"content": "x"}, ["body", "path"]),
+])
+def test_missing_field(wire, path, body, loc):
+    reply = ask(wire, "POST", path, body)
+    assert reply.status == 422
+    [detail] = reply.json["detail"]
+    assert (detail["type"], detail["loc"], detail["input"]) == ("missing", loc, body)
+    assert detail["msg"] == "Field required"
+
+
+@pytest.mark.parametrize("path,body,field", [
+    ("/read_file", {"path": 3}, "path"),
+    ("/read_file", {"path": None}, "path"),
+    ("/write_file", {"path": "/tmp/x", "content": ["y"]}, "content"),
+    ("/execute", {"command": "true", "timeout": "soon"}, "timeout"),
+    ("/execute", {"command": "true", "env": "PATH"}, "env"),
+    ("/execute", {"command": "true", "shell": "perhaps"}, "shell"),
+    ("/execute", {"command": 5}, "command"),
+    ("/execute", {"command": ["a", 1]}, "command"),
+    ("/create_session", {"session": 1}, "session"),
+    ("/create_session", {"startup_source": "x"}, "startup_source"),
+    ("/create_session", {"startup_timeout": None}, "startup_timeout"),
+    ("/create_session", {"session_type": "zsh"}, "session_type"),
+    ("/close_session", {"session": {}}, "session"),
+    ("/run_in_session", {"action_type": "bash"}, "command"),
+    ("/run_in_session", {"action_type": "bash", "command": "ls", "check": "maybe"}, "check"),
+    ("/run_in_session", {"action_type": "bash", "command": "ls", "expect": [1]}, "expect"),
+    ("/run_in_session", {"action_type": "bash_interrupt", "n_retry": "many"}, "n_retry"),
+])
+def test_field_of_the_wrong_type(wire, path, body, field):
+    reply = ask(wire, "POST", path, body)
+    assert reply.status == 422, reply
+    for detail in reply.json["detail"]:
+        assert set(detail) >= {"type", "loc", "msg", "input"}
+        assert detail["loc"][0] == "body" and isinstance(detail["msg"], str)
+    assert any(field in detail["loc"] or path == "/create_session" for detail in reply.json["detail"]), reply
+
+
+def test_unknown_action_type(wire):
+    reply = ask(wire, "POST", "/run_in_session", {"action_type": "zsh", "command": "ls"})
+    assert reply.status == 422 and reply.json["detail"][0]["loc"][0] == "body"
+
+
+@pytest.mark.parametrize("body", [b"{", b"nonsense", b'{"command": "x"', b'{"command": tru}', b"{}}", b'{"a":"\xff\xfe"}',
+                                  b"[" * 100000, b'{"a":' * 100000, b'"\x00"', b"{'command': 'x'}"])
+@pytest.mark.parametrize("path", ["/execute", "/run_in_session"])
+def test_broken_json(wire, path, body):
+    reply = ask(wire, "POST", path, body)
+    assert reply.status == 422
+    assert reply.json["detail"][0]["type"] == "json_invalid"
+    assert reply.json["detail"][0]["loc"][0] == "body"
+
+
+@pytest.mark.parametrize("body", [b"[]", b"3", b'"x"', b"null", b""])
+def test_json_that_is_no_object(wire, body):
+    reply = ask(wire, "POST", "/execute", body, headers=[] if body else ["Content-Length: 0"])
+    assert reply.status == 422 and reply.json["detail"][0]["loc"][0] == "body"
+
+
+def test_unknown_fields_are_ignored(wire):
+    reply = ask(wire, "POST", "/execute", {"command": ["true"], "colour": "red", "nested": {"a": [1, 2.5e300, None]}})
+    assert reply.status == 200 and reply.json["exit_code"] == 0
+
+
+@pytest.mark.parametrize("text", [r"\ud800", r"\udc80 \ud83d", r"a\u0000b"])
+def test_odd_unicode_escapes_are_survived(wire, box, text):
+    body = b'{"command":["printf","%s","' + text.encode() + b'"]}'
+    assert ask(wire, "POST", "/execute", body).status in (200, 422, 511)
+    assert box.execute("true").exit_code == 0
+
+
+def test_numbers_out_of_range(wire, box):
+    for number in (b"1e400", b"-1e400", b"NaN", b"123456789012345678901234567890", b"-0.0"):
+        reply = ask(wire, "POST", "/execute", b'{"command":["true"],"timeout":' + number + b"}")
+        assert reply.status in (200, 422, 511), reply
+    assert box.is_alive()["is_alive"] is True
+
+
+def test_keep_alive(wire):
+    connection = wire()
+    for number in range(100):
+        reply = connection.send(request("POST", "/execute", {"command": ["echo", str(number)]})).reply()
+        assert reply.json["stdout"] == f"{number}\n"
+
+
+def test_connection_close_is_honoured(wire):
+    connection = wire().send(request("GET", "/", headers=["Connection: close"]))
+    assert connection.reply().status == 200
+    assert connection.at_end()
+
+
+def test_http_1_0(wire):
+    connection = wire().send(b"GET / HTTP/1.0\r\nX-API-Key: s3cret\r\n\r\n")
+    assert connection.reply().status == 200
+    assert connection.at_end()
+
+
+def test_pipelining_keeps_the_order(wire):
+    delays = [0.3, 0, 0.1, 0, 0.2, 0, 0, 0]
+    batch = b"".join(request("POST", "/execute", {"command": f"sleep {delay}; echo {number}", "shell": True})
+                     for number, delay in enumerate(delays))
+    connection = wire().send(batch)
+    assert [connection.reply().json["stdout"] for _ in delays] == [f"{number}\n" for number in range(len(delays))]
+
+
+def test_pipelining_many(wire):
+    connection = wire()
+    sender = threading.Thread(target=connection.send, args=(request("GET", "/is_alive") * 2000,))
+    sender.start()
+    assert all(connection.reply().status == 200 for _ in range(2000))
+    sender.join()
+
+
+def test_an_error_in_a_pipeline_hits_only_its_own_request(wire):
+    connection = wire().send(request("GET", "/no") + request("POST", "/execute", b"{") + request("GET", "/"))
+    assert [connection.reply().status for _ in range(3)] == [404, 422, 200]
+
+
+def chunked(body, sizes):
+    pieces, position = [], 0
+    for size in sizes:
+        piece = body[position:position + size]
+        position += size
+        if piece:
+            pieces.append(b"%x;ext=1\r\n%s\r\n" % (len(piece), piece))
+    if body[position:]:
+        pieces.append(b"%X\r\n%s\r\n" % (len(body[position:]), body[position:]))
+    return b"".join(pieces) + b"0\r\nTrailer: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("sizes", [[], [1] * 20, [3, 1, 7], [10000]])
+def test_chunked_body(wire, sizes):
+    body = json.dumps({"command": ["echo", "chunk"]}).encode()
+    head = request("POST", "/execute", headers=["Transfer-Encoding: chunked", "Content-Type: application/json"])
+    connection = wire().send(head + chunked(body, sizes) + request("GET", "/"))
+    assert connection.reply().json["stdout"] == "chunk\n"
+    assert connection.reply().json == {"message": "hello world"}
+
+
+def test_one_byte_at_a_time(wire):
+    connection = wire()
+    connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for byte in request("POST", "/execute", {"command": ["echo", "slow"]}):
+        connection.send(bytes([byte]))
+    assert connection.reply().json["stdout"] == "slow\n"
+
+
+def test_expect_100_continue(wire):
+    body = json.dumps({"command": ["echo", "go"]}).encode()
+    connection = wire().send(request("POST", "/execute", headers=[
+        "Expect: 100-continue", "Content-Type: application/json", f"Content-Length: {len(body)}"]))
+    assert connection.reply().status == 100
+    connection.send(body)
+    assert connection.reply().json["stdout"] == "go\n"
+
+
+def test_authentication_comes_before_the_body(wire):
+    connection = wire().send(request("POST", "/execute", token="wrong", headers=["Content-Length: 1000"]))
+    assert connection.reply().status == 401
+
+
+MALFORMED = {
+    "no http": b"hello there\r\n\r\n",
+    "tls hello": bytes.fromhex("16030100d5010000d1030307") + b"\0" * 200,
+    "binary": bytes(range(256)),
+    "bad version": b"GET / HTTP/9.7\r\nX-API-Key: s3cret\r\n\r\n",
+    "negative length": b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\nContent-Length: -5\r\n\r\n",
+    "length of letters": b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\nContent-Length: abc\r\n\r\n",
+    "length beyond 64 bits": b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+    "two lengths": b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+    "length and chunked": b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\nContent-Length: 5\r\n"
+                          b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "bad chunk size": b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "header without colon": b"GET / HTTP/1.1\r\nX-API-Key s3cret\r\n\r\n",
+    "nul in header": b"GET / HTTP/1.1\r\nX-API-Key: s3\0cret\r\n\r\n",
+    "space in name": b"GET / HTTP/1.1\r\nX-API Key: s3cret\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("data", MALFORMED.values(), ids=MALFORMED.keys())
+def test_malformed_request(wire, box, data):
+    connection = wire().send(data)
+    try:
+        reply = connection.reply()
+        assert 400 <= reply.status < 500, reply
+        assert "detail" in reply.json
+    except (EOFError, ConnectionResetError):
+        pytest.fail("the connection was closed without a reply")
+    assert connection.at_end()
+    assert box.is_alive()["is_alive"] is True
+
+
+def drain(connection):
+    """The reply to a request that is refused while it is still being sent; None when only a reset is left."""
+    try:
+        return connection.reply()
+    except (EOFError, ConnectionError):
+        return None
+
+
+@pytest.mark.parametrize("length", [10**12, 2**63 - 1])
+def test_body_that_says_it_is_too_large(wire, box, length):
+    connection = wire().send(request("POST", "/execute", headers=[f"Content-Length: {length}"]))
+    reply = connection.reply()
+    assert (reply.status, "detail" in reply.json) == (413, True)
+    assert box.is_alive()["is_alive"] is True
+
+
+def flood(connection, head, piece, total):
+    """Sends until all is sent or the server has had enough."""
+    try:
+        connection.send(head)
+        for _ in range(total // len(piece)):
+            connection.send(piece)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+
+
+def test_chunked_body_that_grows_too_large(server, wire, box):
+    head = request("POST", "/execute", headers=["Transfer-Encoding: chunked"])
+    connection = wire()
+    piece = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    flood(connection, head, piece, 600 << 20)
+    reply = drain(connection)
+    assert reply is None or reply.status == 413
+    assert box.is_alive()["is_alive"] is True
+    assert server.rss_kib() < 300 * 1024
+
+
+@pytest.mark.parametrize("piece", [b"X-Flood: " + b"y" * 1000 + b"\r\n", b"y" * 1000], ids=["many headers", "one header"])
+def test_header_flood(server, wire, box, piece):
+    connection = wire()
+    flood(connection, b"GET / HTTP/1.1\r\nX-API-Key: s3cret\r\nX-Long: ", piece, 20 << 20)
+    reply = drain(connection)
+    assert reply is None or (reply.status in (400, 431) and "detail" in reply.json)
+    assert box.is_alive()["is_alive"] is True
+
+
+def test_long_url(wire, box):
+    connection = wire()
+    flood(connection, b"GET /", b"a" * 1000, 4 << 20)
+    reply = drain(connection)
+    assert reply is None or reply.status in (400, 414, 431)
+    assert box.is_alive()["is_alive"] is True
+
+
+def test_a_header_section_of_a_reasonable_size_is_fine(wire):
+    assert ask(wire, "GET", "/", headers=[f"X-Filler-{number}: {'z' * 100}" for number in range(50)]).status == 200
+
+
+def test_slow_reader_does_not_hold_up_others(wire, box, tmp_path):
+    big = tmp_path / "big"
+    big.write_text("x" * (6 << 20))
+    slow = wire()
+    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.send(request("POST", "/read_file", {"path": str(big)}))
+    for _ in range(20):
+        slow.data += slow.sock.recv(1)
+        assert box.is_alive()["is_alive"] is True
+    assert len(slow.reply().json["content"]) == 6 << 20
+
+
+def test_readers_that_never_read_do_not_grow_the_server(server, wire, box, tmp_path):
+    big = tmp_path / "big"
+    big.write_text("x" * (1 << 20))
+    greedy = wire()
+    greedy.sock.settimeout(0.5)
+    try:  # pipelines 1 GB of replies and reads none of them
+        greedy.send(request("POST", "/read_file", {"path": str(big)}) * 1000)
+    except TimeoutError:
+        pass
+    for _ in range(20):
+        box.is_alive()
+    assert server.rss_kib() < 200 * 1024
+
+
+def test_half_a_request_and_gone(wire, box):
+    for cut in (1, 10, 40, 70):
+        connection = wire().send(request("POST", "/execute", {"command": ["true"]})[:cut])
+        connection.sock.close()
+    assert box.is_alive()["is_alive"] is True
+
+
+def test_two_hundred_idle_connections(wire, box):
+    idle = [wire() for _ in range(200)]
+    assert box.execute(["echo", "x"]).stdout == "x\n"
+    for connection in idle[::20]:
+        assert connection.send(request("GET", "/")).reply().status == 200
+
+
+def test_many_new_connections(box):
+    for _ in range(300):
+        box.is_alive()
+
+
+def test_connections_are_given_back(server, wire, box):
+    import os
+
+    def fds():
+        return len(os.listdir(f"/proc/{server.pid()}/fd"))
+
+    box.is_alive()
+    before = fds()
+    opened = [wire() for _ in range(50)]
+    for connection in opened:
+        assert connection.send(request("GET", "/")).reply().status == 200
+    for connection in opened:
+        connection.sock.close()
+    wait_until(lambda: fds() <= before, "closed connections leave no descriptor")

@@ -1,0 +1,188 @@
+"""No descendant outlives what started it: a closed session, an ended server, even a killed one."""
+
+import os
+import pathlib
+import signal
+
+import pytest
+from server import alive, read_pid, wait_gone, wait_until
+
+DAEMON = """
+import os, signal, sys, time
+if os.fork(): os._exit(0)
+os.setsid()
+if os.fork(): os._exit(0)
+for number in (1, 2, 3, 13, 15, 20): signal.signal(number, signal.SIG_IGN)
+os.closerange(0, 100)
+with open(sys.argv[1] + ".part", "w") as stream: stream.write(f"{os.getpid()}\\n")
+os.rename(sys.argv[1] + ".part", sys.argv[1])
+while True: time.sleep(1000)
+"""
+
+WAYS = {
+    "foreground": "sh -c 'echo $$ > {pid}; exec sleep 2001'",
+    "background": "sleep 2002 & echo $! > {pid}; sleep 2102",
+    "nohup": "nohup sleep 2003 >/dev/null 2>&1 & echo $! > {pid}; disown -a; sleep 2103",
+    "setsid": "setsid sh -c 'echo $$ > {pid}; exec sleep 2004' & sleep 2104",
+    "double fork": "python3 {daemon} {pid}; sleep 2105",
+    "ignores all": "sh -c 'trap \"\" HUP INT TERM QUIT; echo $$ > {pid}; while :; do sleep 1; done'",
+    "stopped": "sh -c 'echo $$ > {pid}; kill -STOP $$; sleep 2006' & sleep 2106",
+    "orphan of an orphan": "(setsid sh -c '(setsid sh -c \"echo \\$\\$ > {pid}; exec sleep 2007\" &) ; exit' &) ; sleep 2107",
+    "subshell tree": "(( sleep 2008 & echo $! > {pid}; sleep 2108 ) ; true ) ; true",
+}
+
+
+def command(way, tmp_path, name="pid"):
+    (tmp_path / "daemon.py").write_text(DAEMON)
+    return WAYS[way].format(pid=tmp_path / name, daemon=tmp_path / "daemon.py")
+
+
+def begin(box, wire, tmp_path, way, session):
+    """Starts the command in the session without waiting for its reply; returns the descendant's pid and the connection."""
+    from rawhttp import request
+    connection = wire().send(request("POST", "/run_in_session", {"action_type": "bash", "session": session, "command": command(way, tmp_path)}))
+    return read_pid(tmp_path / "pid"), connection
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_closed_session(box, wire, tmp_path, way):
+    box.create_session("doomed")
+    pid, _ = begin(box, wire, tmp_path, way, "doomed")
+    assert alive(pid)
+    box.close_session("doomed")
+    wait_gone(pid)
+
+
+@pytest.mark.parametrize("way", ["foreground", "double fork", "setsid"])
+def test_close_all(start, tmp_path, way):
+    box = start()
+    from rawhttp import Wire
+    box.create_session()
+    pid, _ = begin(box, lambda: Wire(box.server.connect()), tmp_path, way, "default")
+    box.close()
+    wait_gone(pid)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_orderly_end_of_the_server(start, tmp_path, way, signum):
+    if signum == signal.SIGINT and way not in ("foreground", "double fork"):
+        pytest.skip("one signal is enough for the other ways")
+    box = start()
+    from rawhttp import Wire
+    box.create_session()
+    pid, _ = begin(box, lambda: Wire(box.server.connect()), tmp_path, way, "default")
+    assert box.server.terminate(signum) == 0
+    wait_gone(pid)
+
+
+@pytest.mark.parametrize("way", ["foreground", "setsid", "double fork"])
+def test_orderly_end_with_an_execution_under_way(start, tmp_path, way):
+    box = start()
+    from rawhttp import Wire, request
+    connection = Wire(box.server.connect()).send(request("POST", "/execute", {"command": ["bash", "-c", command(way, tmp_path)]}))
+    pid = read_pid(tmp_path / "pid")
+    assert box.server.terminate() == 0
+    wait_gone(pid)
+    connection.sock.close()
+
+
+def test_leftover_of_a_finished_execution_goes_with_the_server(start, tmp_path):
+    box = start()
+    box.execute(["bash", "-c", command("double fork", tmp_path).replace("; sleep 2105", "")])
+    pid = read_pid(tmp_path / "pid")
+    assert box.server.terminate() == 0
+    wait_gone(pid)
+
+
+def test_killed_server_takes_shells_and_executions_along(start, tmp_path):
+    """What the kernel guarantees: direct children by PDEATHSIG, foreground programs by the hangup of their terminal."""
+    box = start()
+    from rawhttp import Wire, request
+
+    def connect():
+        return Wire(box.server.connect())
+
+    box.create_session()
+    shell = int(box.run("echo $$").output)
+    foreground, _ = begin(box, connect, tmp_path, "foreground", "default")
+    execution = connect().send(request("POST", "/execute", {"command": ["sh", "-c", f"echo $$ > {tmp_path}/exec; exec sleep 2010"]}))
+    execution_pid = read_pid(tmp_path / "exec")
+    os.kill(box.server.pid(), signal.SIGKILL)
+    for pid in (shell, execution_pid, foreground):
+        wait_gone(pid)
+    execution.sock.close()
+
+
+@pytest.mark.parametrize("way", ["setsid", "double fork", "nohup", "orphan of an orphan"])
+def test_killed_server_takes_detached_descendants_along(start, tmp_path, way):
+    """Better than the kernel alone: see the guardian in docs/architecture.md."""
+    from rawhttp import Wire
+    box = start()
+    box.create_session()
+    pid, _ = begin(box, lambda: Wire(box.server.connect()), tmp_path, way, "default")
+    os.kill(box.server.pid(), signal.SIGKILL)
+    wait_gone(pid)
+
+
+def test_second_signal_while_ending(start):
+    box = start()
+    box.create_session()
+    box.run("trap '' TERM HUP INT")
+    os.kill(box.server.pid(), signal.SIGTERM)
+    try:
+        os.kill(box.server.pid(), signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    assert box.server.process.wait(15) == 0
+
+
+def test_pending_requests_are_answered_or_closed_at_the_end(start):
+    import asyncio
+    box = start()
+    box.create_session()
+
+    async def pending():
+        tasks = [asyncio.create_task(box.rt.run_in_session("sleep 100")), asyncio.create_task(box.rt.execute(["sleep", "100"]))]
+        await asyncio.sleep(0.3)
+        os.kill(box.server.pid(), signal.SIGTERM)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    for result in box.go(pending(), deadline=30):
+        assert isinstance(result, Exception) or result.failure_reason
+    assert box.server.process.wait(15) == 0
+
+
+def processes_in(namespace):
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.readlink(entry / "ns" / "pid") == namespace:
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+    return found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="unshare --pid needs root")
+class TestAsProcessOne:
+    def begin(self, start):
+        return start(wrap=["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
+
+    def test_works_and_reaps(self, start, tmp_path):
+        box = self.begin(start)
+        assert box.execute(["sh", "-c", "readlink /proc/1/exe"]).stdout.endswith("/swerex-remote\n")
+        box.create_session()
+        assert box.run("echo hi").output == "hi\n"
+        box.run("for i in 1 2 3 4 5; do (setsid sleep 0.05 &) ; done")
+        box.execute("(setsid sleep 0.05 &) ; true", shell=True)
+        wait_until(lambda: "Z" not in box.execute("cat /proc/[0-9]*/stat | sed 's/.*) //' | cut -c1", shell=True).stdout, "no zombies")
+
+    def test_orderly_end(self, start):
+        box = self.begin(start)
+        box.create_session()
+        namespace = os.readlink(f"/proc/{box.server.pid()}/ns/pid")
+        box.execute("setsid sleep 3000 >/dev/null 2>&1 & true", shell=True)
+        assert box.server.terminate() == 0
+        wait_until(lambda: not processes_in(namespace), "the namespace is empty")
