@@ -6,8 +6,8 @@
  * it: another orphan, which was there before or was reaped in between; or a root that the ring has forgotten. In each
  * of these cases the answer is no: an orphan too many may live on, a process of another tree is never killed.
  *
- * Times: /proc gives starts in ticks of 10 ms (rounded down), we note ours in ns around the clone and after the reap,
- * and widen every lifetime that speaks against a claim by one tick and a bit.
+ * Times: /proc gives starts in ticks of 10 ms (rounded down), we note ours in ns before the clone and after the reap,
+ * by the same clock; a birth may be anywhere in its tick, and what is possible speaks against a claim.
  *
  * The lock is held for a few system calls at most, never across a blocking one. */
 #include "proc/roots.h"
@@ -22,7 +22,7 @@
 #include <time.h>
 
 enum { ENDED_MAX = 1024 };
-#define SLOP_NS UINT64_C(20000000)
+#define TICK_NS UINT64_C(10000000)
 
 struct root {
 	int64_t id;
@@ -201,7 +201,7 @@ bool proc_roots_is_root(pid_t pid, uint64_t start)
 	for (size_t i = 0; i < table.n_alive; i++) {
 		const struct root *r = &table.alive[i];
 		pid_t known = pid_of(r);
-		if (known == pid || (known == 0 && start + SLOP_NS >= r->start))
+		if (known == pid || (known == 0 && start + TICK_NS > r->start))
 			return true;
 	}
 	return false;
@@ -209,7 +209,7 @@ bool proc_roots_is_root(pid_t pid, uint64_t start)
 
 static bool could_bear(const struct root *r, uint64_t end_ns, uint64_t start)
 {
-	return r->start <= start + SLOP_NS && start <= end_ns + SLOP_NS;
+	return r->start < start + TICK_NS && start <= end_ns;
 }
 
 bool proc_roots_claims(pid_t root, uint64_t start, uint64_t oldest_orphan, bool (*unreaped)(void *arg, pid_t pid),
@@ -222,10 +222,11 @@ bool proc_roots_claims(pid_t root, uint64_t start, uint64_t oldest_orphan, bool 
 		own = find_ended(root);
 	if (!own)
 		return false;
-	uint64_t own_end = own->end ? own->end : UINT64_MAX - SLOP_NS;
-	if (!could_bear(own, own_end, start) || start <= table.forgotten_end + SLOP_NS)
+	uint64_t own_end = own->end ? own->end : UINT64_MAX;
+	uint64_t own_start = own->start - own->start % TICK_NS; /* as /proc rounds */
+	if (start < own_start || start > own_end || (table.forgotten_end && start <= table.forgotten_end))
 		return false;
-	if (oldest_orphan < own->start || table.orphan_reaped >= own->start)
+	if (oldest_orphan < own_start || table.orphan_reaped >= own->start)
 		return false;
 	for (size_t i = 0; i < ENDED_MAX && i < table.n_ended; i++) {
 		const struct root *r = &table.ended[i];
@@ -234,7 +235,7 @@ bool proc_roots_claims(pid_t root, uint64_t start, uint64_t oldest_orphan, bool 
 	}
 	for (size_t i = 0; i < table.n_alive; i++) {
 		const struct root *r = &table.alive[i];
-		if (r->id != own->id && pid_of(r) && unreaped(arg, pid_of(r)) && could_bear(r, UINT64_MAX - SLOP_NS, start))
+		if (r->id != own->id && pid_of(r) && unreaped(arg, pid_of(r)) && could_bear(r, UINT64_MAX, start))
 			return false;
 	}
 	return true;

@@ -4,7 +4,8 @@
  * however detached, is found below it in /proc. The killer stops the root (a stopped process still
  * adopts), kills everything below until a scan finds nothing alive, then kills the root. When the root
  * has already ended, its orphans have come to us: they are found as children of this process that
- * nobody watches, by session and process group, and through their own descendants. */
+ * nobody watches, by session and process group, and through their own descendants. Roots are those that proc_spawn
+ * has started (proc/roots.h). */
 #ifndef PROC_TREE_H
 #define PROC_TREE_H
 
@@ -22,6 +23,17 @@ int proc_tree_kill(pid_t root, bool keep_root);
 /* The same in a worker thread; done is called on the loop's thread, exactly once. 0 or negative errno. */
 typedef void (*proc_tree_done_fn)(void *arg, int result);
 int proc_tree_kill_async(uv_loop_t *loop, pid_t root, bool keep_root, proc_tree_done_fn done, void *arg);
+
+/* A file that only this tree was given, e.g. the pipe of its output. Orphans of a root that has ended are found by it
+ * even when they have left the session. */
+struct proc_tree_mark {
+	dev_t dev;
+	ino_t ino;
+};
+enum { PROC_TREE_MARKS_MAX = 2 };
+int proc_tree_kill_marked(pid_t root, bool keep_root, const struct proc_tree_mark *marks, size_t n_marks);
+int proc_tree_kill_marked_async(uv_loop_t *loop, pid_t root, bool keep_root, const struct proc_tree_mark *marks,
+				size_t n_marks, proc_tree_done_fn done, void *arg); /* marks are copied */
 
 /* Kills every descendant of this process (server's end). Synchronous. */
 int proc_tree_kill_all(void);
