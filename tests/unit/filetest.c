@@ -96,7 +96,7 @@ int filetest_begin(void **state)
 	(void)state;
 	umask(022);
 	alarm(120);
-	if (!mkdtemp(root) || chdir(root) < 0 || mkdir("zips", 0755) < 0)
+	if (!mkdtemp(root) || chdir(root) < 0 || chmod(".", 0755) < 0 || mkdir("zips", 0755) < 0)
 		return -1;
 	return system("python3 -W ignore '" ZIP_MAKER "' zips") == 0 ? 0 : -1;
 }

@@ -142,8 +142,9 @@ static void job_start(struct file_job *job, uv_work_cb worker)
 	job->work.data = job;
 	if (job->err.code == CREX_OK && job->rt->closing)
 		crex_error_set(&job->err, CREX_E_SWEREX, "the runtime is closing");
-	int r = job->err.code == CREX_OK ? uv_queue_work(job->rt->loop, &job->work, worker, job_finished) : 0;
-	if (r < 0 || job->err.code != CREX_OK)
+	bool sound = job->err.code == CREX_OK; /* once queued, the worker owns the job */
+	int r = sound ? uv_queue_work(job->rt->loop, &job->work, worker, job_finished) : 0;
+	if (!sound || r < 0)
 		job_finished(&job->work, r);
 }
 

@@ -189,8 +189,9 @@ void local_upload_begin(struct local *rt, struct crex_str target_path, bool unzi
 	up->path = fs_path_dup(target_path, &up->err);
 	if (up->path && rt->closing)
 		crex_error_set(&up->err, CREX_E_SWEREX, "the runtime is closing");
-	int r = up->err.code == CREX_OK ? uv_queue_work(rt->loop, &up->work, begin_worker, begin_finished) : 0;
-	if (r < 0 || up->err.code != CREX_OK)
+	bool sound = up->err.code == CREX_OK; /* once queued, the worker owns the upload */
+	int r = sound ? uv_queue_work(rt->loop, &up->work, begin_worker, begin_finished) : 0;
+	if (!sound || r < 0)
 		begin_finished(&up->work, r);
 }
 
