@@ -6,6 +6,7 @@
 #ifndef RUNTIME_LOCAL_INTERNAL_H
 #define RUNTIME_LOCAL_INTERNAL_H
 
+#include "base/buf.h"
 #include "runtime/local/local.h"
 
 struct session;
@@ -17,6 +18,7 @@ struct local {
 	struct proc_reaper *reaper;
 	struct session *sessions; /* owned, linked list of session.c */
 	struct exec *execs;       /* owned, linked list of exec.c */
+	struct buf scratch;       /* cleaned text on its way into a session's output; loop thread only */
 	size_t n_sessions;
 	size_t n_execs;
 	size_t holds;

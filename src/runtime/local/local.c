@@ -14,6 +14,7 @@ struct local *local_new(uv_loop_t *loop, const struct local_config *config)
 		return NULL;
 	rt->loop = loop;
 	rt->config = *config;
+	buf_init(&rt->scratch, 1 << 20);
 	rt->reaper = proc_reaper_new(loop, config->adopt_orphans);
 	if (!rt->reaper) {
 		free(rt);
@@ -34,6 +35,7 @@ void local_release(struct local *rt)
 	void (*closed)(void *arg) = rt->closed;
 	void *arg = rt->closed_arg;
 	proc_reaper_free(rt->reaper);
+	buf_deinit(&rt->scratch);
 	free(rt);
 	closed(arg);
 }

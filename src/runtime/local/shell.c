@@ -12,7 +12,7 @@
  * command runs; our own words run without them and with their trace going to the sink. Monitor mode is off between
  * commands because bash then drops its notices about ended jobs.
  *
- * The descriptors: bash inherits the memfd and the sink at 9 and 8. To become close-on-exec they take a detour: when
+ * The descriptors: bash inherits the memfd at 9. To become close-on-exec it takes a detour, as the sink does: when
  * bash redirects descriptor 0 for a group it saves the old one at the lowest free number from 10 on, close-on-exec, and
  * a duplicate made of such a saved descriptor inherits that flag. It is the only way to a private descriptor in a
  * shell that has no loadable builtins at hand; bash has done so since 3.x (redir.c, add_undo_redirect). */
@@ -83,9 +83,10 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 		out,
 		"if ((BASH_VERSINFO[0] > 3)); then eval 'exec {__crex}<&0 {__crex_b}<&0; exec {__crex}<&- {__crex_b}<&-'; "
 		"else __crex=10 __crex_b=11; fi\n"
-		"eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; { { exec 57<&$__crex_b; } <&1; } <&8\"\n"
-		"exec 8<&- 9<&-\n"
-		"unset -v __crex __crex_b\n"
+		"__crex_n='<>/dev/null'; [[ -w /dev/null ]] || __crex_n='<&9'\n"
+		"eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; "
+		"{ { exec 57<&$__crex_b; } <&1; } $__crex_n; exec 9<&-\"\n"
+		"unset -v __crex __crex_b __crex_n\n"
 		"[[ -f ~/.bashrc && -r ~/.bashrc ]] && . ~/.bashrc\n");
 	for (size_t i = 0; r == 0 && i < startup_source->count; i++) {
 		r = buf_append_str(out, "\\builtin . ");

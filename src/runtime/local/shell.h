@@ -9,9 +9,9 @@
 #include <crex/runtime.h>
 #include <stdbool.h>
 
-/* Descriptors inside bash, all close-on-exec there: no child inherits them. The two *_IN are how bash itself inherits
- * text and sink; the bootstrap moves them. */
-enum { SHELL_FD_SINK_IN = 8, SHELL_FD_TEXT_IN = 9, SHELL_FD_SINK = 57, SHELL_FD_TEXT = 58, SHELL_FD_TTY = 59 };
+/* Where bash inherits the memfd. The bootstrap moves it to 58, next to the sink (57) and the terminal (59), all
+ * close-on-exec there: no child inherits them. */
+enum { SHELL_FD_TEXT_IN = 9 };
 
 /* What has to be put back before the user's next command, so that it finds the shell as the last one left it. */
 struct shell_state {

@@ -1,0 +1,159 @@
+/* runtime/local/session.h: one bash on one pty, as the session*.c files share it.
+ *
+ *   session.c            birth, end, the registry by name
+ *   session_start.c      the worker job that makes pty, memfd and bash
+ *   session_io.c         terminal bytes in and out, reports, the state machine's edges
+ *   session_run.c        the queue of actions, their replies and timeouts
+ *   session_interrupt.c  the interrupt and its escalation
+ *
+ * All on the loop's thread except the worker job. */
+#ifndef RUNTIME_LOCAL_SESSION_H
+#define RUNTIME_LOCAL_SESSION_H
+
+#include "base/keep.h"
+#include "runtime/local/expect.h"
+#include "runtime/local/internal.h"
+#include "runtime/local/scanner.h"
+#include "runtime/local/shell.h"
+#include "text/clean.h"
+
+enum session_state {
+	SESSION_STARTING,   /* bash reads its startup files; ends with the first E */
+	SESSION_IDLE,       /* bash is at its prompt, or about to be (prompt_seen) */
+	SESSION_RUNNING,    /* a command's line was typed; `current` may be NULL when its client has its reply already */
+	SESSION_RECOVERING, /* the command was given up in the middle; our clean-up line was typed */
+	SESSION_ENDING,     /* off the registry; its processes are being killed */
+};
+
+/* One queued or running action. Owned by its session from local_run_in_session until its reply. */
+struct session_job {
+	struct session_job *next;
+	struct crex_bash_action req; /* strings point into store; session and expect are not kept */
+	char *store;
+	struct expect *expect;
+	local_session_fn done;
+	void *arg;
+};
+
+/* What the `step` timer is set for. */
+enum session_step {
+	STEP_NONE,
+	STEP_PROMPT_WAIT, /* E or S came, P did not yet */
+	STEP_DOUBT,       /* P came while a command runs: is it the prompt or something that looks so? */
+	STEP_INTERRUPT,   /* the next try of an interrupt */
+};
+
+struct session_interrupt {
+	local_session_fn done; /* NULL: none under way */
+	void *arg;
+	double timeout;
+	int tries_left;
+	int kills;
+	struct expect *expect;
+};
+
+struct session {
+	struct session *next;
+	struct local *rt;
+	char *name; /* owned; any bytes */
+	size_t name_len;
+	enum session_state state;
+	int refs; /* open handles, worker jobs, the registry */
+
+	pid_t pid; /* 0 until spawned and after it was reaped */
+	int master, memfd;
+	uv_poll_t poll;   /* on master */
+	uv_timer_t timer; /* of the current action, or of the start */
+	uv_timer_t step;  /* the next step of an interrupt, the wait for a prompt, the doubt about one */
+	bool handles_open;
+
+	struct scanner scan;
+	struct text_clean clean;
+	struct keep out;    /* cleaned output since the last reply */
+	struct buf window;  /* the newest cleaned output, only while an expect is looked for */
+	size_t window_seen;
+	struct buf tx;      /* what the terminal didn't take yet */
+	struct shell_state shell;
+	size_t text_len;    /* of what stands in the memfd */
+	char *rcfile;       /* owned; a temporary startup file that is still to be removed, or NULL */
+
+	bool prompt_seen;   /* P has come since the last E */
+	bool promptless;    /* the last prompt never showed: the user has redirected the shell's stderr */
+	bool recovery_typed;
+	bool drop_output;   /* what comes is of our own making or of a command that was given up */
+	bool output_came;   /* since the doubt arose */
+	int hijack_stage;   /* 0: none; 1: the line against it was typed; 2: our own line was typed again */
+	int abort_status;   /* $? of the command that was given up */
+	enum session_step step_kind;
+	int doubt_ticks;
+
+	struct session_job *current;
+	struct session_job *queue, **queue_tail;
+	size_t n_queue;
+	char *running_text; /* repr of the command in the foreground, for messages when current is NULL; owned */
+	struct session_interrupt intr;
+
+	local_session_fn create_done;
+	void *create_arg;
+	double startup_timeout;
+
+	/* the end */
+	bool exited, killed, kill_pending, was_closed;
+	int exit_status;
+	struct session_closer *closers;
+};
+
+struct session_closer {
+	struct session_closer *next;
+	local_done_fn done;
+	void *arg;
+};
+
+/* session.c */
+struct session *session_find(struct local *rt, struct crex_str name);
+void session_ref(struct session *s);
+void session_unref(struct session *s);
+void session_end(struct session *s); /* idempotent: kills the tree; replies follow when all is dead */
+void session_make_nonce(char nonce[NONCE_LEN + 1]);
+
+void session_started(struct session *s, struct crex_error *err); /* by session_start.c; err NULL: bash runs */
+
+/* session_start.c */
+int session_start(struct session *s, const struct crex_str_list *startup_source); /* 0 or negative errno */
+
+/* session_io.c */
+void session_io_start(struct session *s);
+void session_io_drain(struct session *s); /* reads what is there, without waiting */
+void session_write(struct session *s, const char *data, size_t len);
+bool session_type_line(struct session *s); /* the constant line; false: the terminal is gone */
+bool session_store_text(struct session *s, const struct buf *text);
+bool session_at_prompt(const struct session *s); /* bash is in the foreground and sleeps */
+
+/* session_end.c */
+void session_reply_dead(struct session *s); /* the shell has ended: everybody gets his answer */
+
+/* session_syntax.c */
+void session_on_abort(struct session *s, int status, bool not_started); /* S */
+
+/* session_run.c */
+#define SESSION_PROMPT_EXPECT "SHELLPS1PREFIX" /* the expect_string of a command that came to its end, as upstream */
+#define SESSION_ENDED_REASON "the shell has ended: the session is closed and its name is free"
+void session_job_free(struct session_job *job);
+void session_job_fail(struct session_job *job, struct crex_error *err); /* replies and frees */
+void session_job_reply(struct session_job *job, struct crex_observation *obs); /* applies `check`, replies, frees both */
+struct session_job *session_take_current(struct session *s);
+struct session_job *session_pop_job(struct session *s); /* the queue must not be empty */
+void session_take_output(struct session *s, struct crex_observation *obs);
+void session_pump(struct session *s); /* starts the next action if one can be started */
+void session_on_end(struct session *s); /* E: the state of the shell is known */
+void session_on_prompt(struct session *s, int status); /* P */
+void session_on_output(struct session *s, const char *text, size_t len); /* cleaned */
+void session_give_up(struct session *s, int status); /* starts the recovery */
+void session_set_step(struct session *s, enum session_step kind, double seconds);
+
+/* session_interrupt.c */
+void session_interrupt_step(struct session *s);
+void session_interrupt_reply(struct session *s, const char *expect_string);
+
+
+#endif

@@ -1,0 +1,109 @@
+/* runtime/local/session_interrupt.c: getting a busy session back to its prompt.
+ *
+ * As the user's Ctrl-C first: SIGINT to the foreground process group, and the byte 0x03 for programs that hold the
+ * terminal raw and read it themselves; that as often as the client asks. Then the foreground group is killed, and the
+ * shell gets SIGINT itself so that it gives up the rest of the command; repeated, because a loop of the shell's starts
+ * the next program at once. A shell that ignores all that (trap '' INT around a loop of builtins) can only be ended. */
+#include "runtime/local/session.h"
+
+#include "base/cleanup.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { MAX_KILLS = 12, TRIES_MAX = 100 };
+static const double KILL_PAUSE = 0.03, TRY_MIN = 0.01;
+
+static void send_interrupt(struct session *s)
+{
+	struct termios tio;
+	bool raw = tcgetattr(s->master, &tio) == 0 && !(tio.c_lflag & ISIG);
+	if (raw)
+		session_write(s, "\003", 1);
+	pid_t fg = tcgetpgrp(s->master);
+	if (fg > 0)
+		kill(-fg, SIGINT);
+}
+
+static void kill_foreground(struct session *s)
+{
+	pid_t fg = tcgetpgrp(s->master);
+	if (fg > 0 && fg != s->pid)
+		kill(-fg, SIGKILL);
+	if (s->pid > 0)
+		kill(s->pid, SIGINT);
+}
+
+void session_interrupt_reply(struct session *s, const char *expect_string)
+{
+	struct crex_observation obs = CREX_OBSERVATION_INIT;
+	session_take_output(s, &obs);
+	obs.has_exit_code = true;
+	obs.failure_reason = "";
+	obs.expect_string = strdup(expect_string);
+	local_session_fn done = s->intr.done;
+	s->intr.done = NULL;
+	s->intr.expect = expect_free(s->intr.expect);
+	if (s->step_kind == STEP_INTERRUPT)
+		session_set_step(s, STEP_NONE, 0);
+	done(s->intr.arg, NULL, &obs);
+	crex_observation_clear(&obs);
+}
+
+void session_interrupt_step(struct session *s)
+{
+	if (!s->intr.done || (s->state != SESSION_RUNNING && s->state != SESSION_RECOVERING))
+		return;
+	/* back at a prompt that we can't recognise: the user's command has changed PS1 before it was interrupted */
+	if (s->state == SESSION_RUNNING && s->intr.kills > 0 && !s->output_came && session_at_prompt(s)) {
+		s->prompt_seen = true;
+		session_give_up(s, 130);
+		session_set_step(s, STEP_INTERRUPT, KILL_PAUSE * 4);
+		return;
+	}
+	s->output_came = false;
+	if (s->intr.tries_left > 0) {
+		s->intr.tries_left--;
+		send_interrupt(s);
+		session_set_step(s, STEP_INTERRUPT, s->intr.timeout);
+	} else if (s->intr.kills < MAX_KILLS) {
+		s->intr.kills++;
+		kill_foreground(s);
+		session_set_step(s, STEP_INTERRUPT, KILL_PAUSE);
+	} else {
+		session_end(s);
+	}
+}
+
+void local_interrupt(struct local *rt, const struct crex_bash_interrupt_action *req, local_session_fn done, void *arg)
+{
+	cleanup_error struct crex_error err = CREX_ERROR_INIT;
+	struct session *s = session_find(rt, req->session);
+	struct expect *expect = NULL;
+	if (!s)
+		crex_error_set(&err, CREX_E_SESSION_DOES_NOT_EXIST, "session '%.*s' does not exist", (int)req->session.len,
+			       req->session.ptr);
+	else if (s->state == SESSION_STARTING)
+		crex_error_set(&err, CREX_E_SESSION_NOT_INITIALIZED, "session '%.*s' is still starting",
+			       (int)req->session.len, req->session.ptr);
+	else if (s->intr.done)
+		crex_error_set(&err, CREX_E_SWEREX, "session '%.*s' is being interrupted already", (int)req->session.len,
+			       req->session.ptr);
+	else if (expect_new(&req->expect, &expect) < 0)
+		crex_error_set(&err, CREX_E_MEMORY, "out of memory");
+	if (err.code != CREX_OK) {
+		done(arg, &err, NULL);
+		return;
+	}
+	double timeout = req->timeout > TRY_MIN ? req->timeout : TRY_MIN;
+	int tries = req->n_retry < 1 ? 1 : req->n_retry < TRIES_MAX ? req->n_retry : TRIES_MAX;
+	s->intr = (struct session_interrupt){.done = done, .arg = arg, .timeout = timeout < 3600 ? timeout : 3600,
+					     .tries_left = tries, .expect = expect};
+	if (s->state == SESSION_IDLE)
+		session_interrupt_reply(s, SESSION_PROMPT_EXPECT);
+	else if (s->state == SESSION_RUNNING)
+		session_interrupt_step(s);
+}

@@ -1,0 +1,181 @@
+/* runtime/local/session_start.c: making the pty, the memfd and bash, in a worker.
+ *
+ * A spawn blocks until the exec has happened, which on a busy machine is long; the loop must not wait for it. The
+ * memfd serves twice: first it holds the startup file, which bash opens through /proc/self/fd, then the commands.
+ * Where /proc is not mounted the startup file is a temporary file, unlinked as soon as bash runs its last line; where
+ * the kernel has no memfd the command file is an unlinked temporary file. bash is looked for in PATH as
+ * /usr/bin/env would. */
+#include "runtime/local/session.h"
+
+#include "base/cleanup.h"
+#include "proc/pty.h"
+#include "proc/spawn.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { ROWS = 24, COLS = 80 };
+
+struct start_job {
+	uv_work_t work;
+	struct session *s;
+	struct buf bootstrap;
+	char *const *envp;
+	/* results */
+	int master, memfd;
+	pid_t pid;
+	int error;
+	enum proc_stage stage;
+	char rcfile[64];
+	bool rcfile_is_temporary;
+};
+
+static const char *const temp_dirs[] = {"/tmp", "/dev/shm", "/var/tmp", "/run", "."};
+
+static int temp_file(char *path, size_t size)
+{
+	for (size_t i = 0; i < sizeof temp_dirs / sizeof temp_dirs[0]; i++) {
+		snprintf(path, size, "%s/.crex-XXXXXX", temp_dirs[i]);
+		int fd = mkostemp(path, O_CLOEXEC);
+		if (fd >= 0)
+			return fd;
+	}
+	return -errno;
+}
+
+static int write_all(int fd, const char *data, size_t len)
+{
+	for (size_t off = 0; off < len;) {
+		ssize_t n = pwrite(fd, data + off, len - off, (off_t)off);
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			off += (size_t)n;
+	}
+	return 0;
+}
+
+static int open_command_file(void)
+{
+	int fd = memfd_create("crex-command", MFD_CLOEXEC);
+	if (fd >= 0)
+		return fd;
+	char path[64];
+	fd = temp_file(path, sizeof path);
+	if (fd >= 0)
+		unlink(path);
+	return fd;
+}
+
+static int make_rcfile(struct start_job *job)
+{
+	snprintf(job->rcfile, sizeof job->rcfile, "/proc/self/fd/%d", job->memfd);
+	if (access(job->rcfile, R_OK) == 0) {
+		snprintf(job->rcfile, sizeof job->rcfile, "/proc/self/fd/%d", SHELL_FD_TEXT_IN);
+		return write_all(job->memfd, job->bootstrap.data, job->bootstrap.len);
+	}
+	cleanup_fd int fd = temp_file(job->rcfile, sizeof job->rcfile);
+	if (fd < 0)
+		return fd;
+	job->rcfile_is_temporary = true;
+	return write_all(fd, job->bootstrap.data, job->bootstrap.len);
+}
+
+static const char *path_of(char *const *envp)
+{
+	for (; envp && *envp; envp++)
+		if (strncmp(*envp, "PATH=", 5) == 0)
+			return *envp + 5;
+	return NULL;
+}
+
+static int start(struct start_job *job)
+{
+	cleanup_fd int slave = -1;
+	int r = proc_pty_open(ROWS, COLS, &job->master, &slave);
+	if (r < 0)
+		return r;
+	job->memfd = open_command_file();
+	if (job->memfd < 0)
+		return job->memfd;
+	r = make_rcfile(job);
+	if (r < 0)
+		return r;
+	char bash[] = "bash", rcfile_option[] = "--rcfile";
+	char *argv[] = {bash, rcfile_option, job->rcfile, NULL};
+	struct proc_spec spec = {
+		.file = "bash",
+		.search_path = path_of(job->envp),
+		.argv = argv,
+		.envp = job->envp,
+		.fd0 = slave,
+		.fd1 = slave,
+		.fd2 = slave,
+		.extra_fd = job->memfd,
+		.extra_target = SHELL_FD_TEXT_IN,
+		.controlling_tty = true,
+		.subreaper = true,
+	};
+	return proc_spawn(&spec, &job->pid, &job->stage);
+}
+
+static void start_work_cb(uv_work_t *work)
+{
+	struct start_job *job = work->data;
+	job->error = start(job);
+	if (job->error == 0)
+		return;
+	if (job->rcfile_is_temporary)
+		unlink(job->rcfile);
+	if (job->master >= 0)
+		close(job->master);
+	if (job->memfd >= 0)
+		close(job->memfd);
+	job->master = job->memfd = -1;
+}
+
+static void start_done_cb(uv_work_t *work, int status)
+{
+	struct start_job *job = work->data;
+	struct session *s = job->s;
+	cleanup_error struct crex_error err = CREX_ERROR_INIT;
+	(void)status;
+	if (job->error == -ENOENT && job->stage == PROC_STAGE_EXEC)
+		crex_error_set(&err, CREX_E_FILE_NOT_FOUND,
+			       "[Errno 2] No such file or directory: 'bash' (no bash in PATH: sessions need one, execute and "
+			       "files work without)");
+	else if (job->error < 0)
+		crex_error_set_errno(&err, -job->error, job->stage == PROC_STAGE_EXEC ? "bash" : NULL);
+	s->master = job->master;
+	s->memfd = job->memfd;
+	s->pid = job->pid;
+	if (job->rcfile_is_temporary && job->error == 0)
+		s->rcfile = strdup(job->rcfile);
+	buf_deinit(&job->bootstrap);
+	free(job);
+	session_started(s, err.code == CREX_OK ? NULL : &err);
+	session_unref(s);
+}
+
+int session_start(struct session *s, const struct crex_str_list *startup_source)
+{
+	struct start_job *job = calloc(1, sizeof *job);
+	if (!job)
+		return -ENOMEM;
+	buf_init(&job->bootstrap, 1 << 20);
+	int r = shell_append_bootstrap(&job->bootstrap, s->scan.session_nonce, s->scan.command_nonce, startup_source);
+	if (r < 0) {
+		buf_deinit(&job->bootstrap);
+		free(job);
+		return r;
+	}
+	job->work.data = job;
+	job->s = s;
+	job->envp = s->rt->config.envp;
+	job->master = job->memfd = -1;
+	session_ref(s);
+	uv_queue_work(s->rt->loop, &job->work, start_work_cb, start_done_cb);
+	return 0;
+}
