@@ -460,7 +460,7 @@ bool conn_is_idle(const struct http_exchange *c)
 
 void conn_drain(struct http_exchange *c)
 {
-	if (conn_is_idle(c) || c->state == CONN_LINGER)
+	if (c->state == CONN_HEAD || c->state == CONN_BODY || c->state == CONN_LINGER)
 		conn_close(c);
 }
 

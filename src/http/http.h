@@ -52,7 +52,8 @@ struct http_server *http_server_new(uv_loop_t *loop, const struct http_config *c
 				    void *arg);
 int http_server_listen(struct http_server *s, int fd_take); /* a listening socket; 0 or negative errno */
 int http_server_adopt(struct http_server *s, int fd_take);  /* a connected stream socket; 0 or negative errno */
-void http_server_drain(struct http_server *s); /* no new connections; each closes after its present reply */
+/* No new connections and no new requests; each connection closes after the reply that it waits for. */
+void http_server_drain(struct http_server *s);
 /* Closes everything; frees the server and calls done when no handle is left and every exchange has been replied to. */
 void http_server_close(struct http_server *s, void (*done)(void *arg), void *arg);
 size_t http_server_connections(const struct http_server *s);

@@ -1,0 +1,301 @@
+/* server/main.c: swerex-remote: start, run, and an orderly end.
+ *
+ * The order of the first steps is what matters here. What children will get back (nice value, limits, environment) is
+ * recorded before this process changes its own; the token leaves argv and the environment before anything listens;
+ * the size of libuv's pool is set before its first use. All state lives in one struct on main's stack.
+ *
+ * The end (SIGTERM, SIGINT, or nobody asking for --exit-when-idle): no more connections, the engine kills every tree
+ * and answers every pending request with an error, those replies go out, then the loop runs empty and the exit code
+ * is 0, since deployments start a fallback on any other. A second signal, or five seconds, end it at once. */
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "proc/spawn.h"
+#include "proc/tree.h"
+#include "server/server.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+	EXIT_BAD_START = 1,
+	FLUSH_TICK_MS = 20,
+	FLUSH_TICKS_MAX = 100, /* how long the last replies may take to be sent */
+	END_MAX_MS = 5000,
+	WORKERS = 16,
+};
+
+struct program {
+	struct options opt;
+	struct log log;
+	uv_loop_t loop;
+	struct server srv;
+	uv_signal_t on_term, on_int;
+	uv_timer_t timer; /* idle check while running, flushing at the end */
+	uv_timer_t watchdog;
+	unsigned flush_ticks;
+	bool ending;
+};
+
+extern char **environ;
+
+static int die(const char *what, const char *detail)
+{
+	fprintf(stderr, "swerex-remote: %s%s%s\n", what, detail ? ": " : "", detail ? detail : "");
+	return EXIT_BAD_START;
+}
+
+/* ---- the end ---- */
+
+static void on_http_closed(void *arg)
+{
+	struct program *p = arg;
+	uv_close((uv_handle_t *)&p->on_term, NULL);
+	uv_close((uv_handle_t *)&p->on_int, NULL);
+	uv_close((uv_handle_t *)&p->timer, NULL);
+	uv_close((uv_handle_t *)&p->watchdog, NULL);
+}
+
+static void on_flush_tick(uv_timer_t *timer)
+{
+	struct program *p = timer->data;
+	if (http_server_busy(p->srv.http) && ++p->flush_ticks < FLUSH_TICKS_MAX)
+		return;
+	uv_timer_stop(timer);
+	http_server_close(p->srv.http, on_http_closed, p);
+}
+
+static void on_engine_closed(void *arg)
+{
+	struct program *p = arg;
+	p->srv.rt = NULL;
+	uv_timer_start(&p->timer, on_flush_tick, 0, FLUSH_TICK_MS);
+}
+
+static void end_now(struct program *p)
+{
+	proc_tree_kill_all();
+	if (p->opt.unix_socket)
+		unlink(p->opt.unix_socket);
+	_exit(0);
+}
+
+static void on_watchdog(uv_timer_t *timer)
+{
+	end_now(timer->data);
+}
+
+static void begin_end(struct program *p, const char *why)
+{
+	if (p->ending) {
+		end_now(p);
+		return;
+	}
+	p->ending = true;
+	log_at(&p->log, LOG_LEVEL_INFO, "server", NULL, "shutting down: %s", why);
+	uv_timer_stop(&p->timer);
+	uv_timer_start(&p->watchdog, on_watchdog, END_MAX_MS, 0);
+	http_server_drain(p->srv.http);
+	local_shutdown(p->srv.rt, on_engine_closed, p);
+}
+
+static void on_signal(uv_signal_t *handle, int signum)
+{
+	begin_end(handle->data, signum == SIGTERM ? "SIGTERM" : "SIGINT");
+}
+
+static void on_idle_check(uv_timer_t *timer)
+{
+	struct program *p = timer->data;
+	if (p->srv.n_calls > 0 || http_server_busy(p->srv.http))
+		p->srv.last_request_ms = uv_now(&p->loop);
+	if (uv_now(&p->loop) - p->srv.last_request_ms >= p->opt.exit_when_idle_ms)
+		begin_end(p, "no request for the time of --exit-when-idle");
+}
+
+/* ---- the start ---- */
+
+/* Children's environment: ours, without the token. */
+static char **child_environment(void)
+{
+	size_t n = 0;
+	while (environ[n])
+		n++;
+	char **copy = calloc(n + 1, sizeof *copy);
+	for (size_t i = 0, k = 0; copy && i < n; i++) {
+		if (strncmp(environ[i], "SWEREX_AUTH_TOKEN=", 18) != 0)
+			copy[k++] = environ[i];
+	}
+	return copy;
+}
+
+static void prepare_process(void)
+{
+	struct rlimit files;
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+	/* The users' commands may saturate the processors; the loop must still get its turn. */
+	(void)setpriority(PRIO_PROCESS, 0, -10);
+#ifdef M_ARENA_MAX
+	/* Few arenas, and big blocks straight from and to the system: memory stays flat whatever has passed through. */
+	mallopt(M_ARENA_MAX, 2);
+	mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 512 * 1024);
+#endif
+	char workers[8];
+	snprintf(workers, sizeof workers, "%d", WORKERS);
+	setenv("UV_THREADPOOL_SIZE", workers, 1);
+}
+
+/* Says where it listens: for people, and for the programs that asked for port 0. */
+static int start_listening(struct program *p)
+{
+	const struct options *opt = &p->opt;
+	int fd = -1, r;
+	unsigned port = 0;
+	if (opt->unix_socket)
+		r = http_listen_unix(opt->unix_socket, &fd);
+	else
+		r = http_listen_tcp(opt->host, (unsigned)opt->port, &fd, &port);
+	if (r == 0)
+		r = http_server_listen(p->srv.http, fd);
+	if (r < 0) {
+		const char *why = r == -ENOENT && !opt->unix_socket ? "not an address nor a name in /etc/hosts" :
+								       strerror(-r);
+		if (opt->unix_socket)
+			fprintf(stderr, "swerex-remote: can't listen on %s: %s\n", opt->unix_socket, why);
+		else
+			fprintf(stderr, "swerex-remote: can't listen on %s port %u: %s\n", opt->host, (unsigned)opt->port, why);
+		return EXIT_BAD_START;
+	}
+	bool v6 = !opt->unix_socket && strchr(opt->host, ':');
+	if (opt->unix_socket)
+		printf("listening on unix:%s\n", opt->unix_socket);
+	else
+		printf("listening on http://%s%s%s:%u\n", v6 ? "[" : "", opt->host, v6 ? "]" : "", port);
+	fflush(stdout);
+	return 0;
+}
+
+static int make_server(struct program *p, char *const *envp)
+{
+	const struct options *o = &p->opt;
+	struct server *srv = &p->srv;
+	const struct local_config engine = {
+		.envp = envp,
+		.adopt_orphans = true,
+		.max_sessions = o->max_sessions,
+		.max_output = o->max_output,
+		.max_file = o->max_file,
+		.max_unzip = o->max_unzip,
+		.max_queue = o->max_queue,
+		.log = &p->log,
+	};
+	const struct http_config http = {
+		.max_header = o->max_header,
+		.max_body = o->max_body,
+		.max_connections = o->max_connections,
+		.max_backlog = o->max_backlog,
+		.idle_ms = o->idle_timeout_ms > UINT32_MAX ? UINT32_MAX : (unsigned)o->idle_timeout_ms,
+		.log = &p->log,
+	};
+	const struct idem_config kept = {
+		.max_count = o->idempotency_count, .max_bytes = o->idempotency_bytes, .max_age_ms = o->idempotency_age_ms};
+	srv->loop = &p->loop;
+	srv->opt = o;
+	srv->log = &p->log;
+	/* the worst text is all control bytes, six characters each in JSON; two streams, or twice in an error */
+	srv->reply_max = 6 * (2 * o->max_output + o->max_file) + 65536;
+	srv->rt = local_new(&p->loop, &engine);
+	srv->http = http_server_new(&p->loop, &http, &server_handler, srv);
+	srv->idem = idem_new(&kept);
+	return srv->rt && srv->http && srv->idem ? 0 : die("out of memory", NULL);
+}
+
+static void start_handles(struct program *p)
+{
+	uv_signal_init(&p->loop, &p->on_term);
+	uv_signal_init(&p->loop, &p->on_int);
+	uv_timer_init(&p->loop, &p->timer);
+	uv_timer_init(&p->loop, &p->watchdog);
+	p->on_term.data = p->on_int.data = p->timer.data = p->watchdog.data = p;
+	uv_signal_start(&p->on_term, on_signal, SIGTERM);
+	uv_signal_start(&p->on_int, on_signal, SIGINT);
+	uint64_t idle = p->opt.exit_when_idle_ms;
+	p->srv.last_request_ms = uv_now(&p->loop);
+	if (idle > 0)
+		uv_timer_start(&p->timer, on_idle_check, idle, idle / 4 + 1);
+}
+
+static int serve(struct program *p)
+{
+	cleanup_free char **envp = child_environment();
+	if (!envp)
+		return die("out of memory", NULL);
+	prepare_process();
+	int r = uv_loop_init(&p->loop);
+	if (r < 0)
+		return die("no event loop", uv_strerror(r));
+	if (make_server(p, envp) != 0 || start_listening(p) != 0)
+		return EXIT_BAD_START; /* the process ends: nothing needs to be taken down by hand */
+	start_handles(p);
+	log_at(&p->log, LOG_LEVEL_INFO, "server", NULL, "compatible with SWE-ReX %s; token check is %s",
+	       SWEREX_COMPATIBLE_VERSION, *p->opt.token ? "on" : "OFF");
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&p->loop);
+	idem_free(p->srv.idem);
+	if (p->opt.unix_socket)
+		unlink(p->opt.unix_socket);
+	return 0;
+}
+
+static int print_routes(void)
+{
+	for (size_t i = 0; i < routes_count; i++)
+		printf("%s %s\n", routes[i].method, routes[i].path);
+	return 0;
+}
+
+static int print_help(void)
+{
+	struct buf text cleanup_buf;
+	buf_init(&text, 65536);
+	if (options_print_help(&text) == 0)
+		fwrite(text.data, 1, text.len, stdout);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	proc_spawn_remember_defaults();
+	struct program p = {0};
+	struct buf error cleanup_buf;
+	buf_init(&error, 4096);
+	enum options_result parsed = options_parse(&p.opt, argc, argv, getenv, &error);
+	options_scrub(argc, argv, environ);
+	unsetenv("SWEREX_AUTH_TOKEN");
+	const char *no_color = getenv("NO_COLOR");
+	p.log = (struct log){.fd = STDERR_FILENO,
+			     .level = p.opt.level,
+			     .format = p.opt.format,
+			     .color = isatty(STDERR_FILENO) && !(no_color && *no_color)};
+	int code = 0;
+	switch (parsed) {
+	case OPTIONS_RUN: code = serve(&p); break;
+	case OPTIONS_HELP: code = print_help(); break;
+	case OPTIONS_VERSION: puts(SWEREX_COMPATIBLE_VERSION); break;
+	case OPTIONS_ROUTES: code = print_routes(); break;
+	case OPTIONS_BAD: code = die(error.data ? error.data : "bad arguments", NULL); break;
+	}
+	options_deinit(&p.opt);
+	return code;
+}
