@@ -145,7 +145,7 @@ class Runtime:
 class Box:
     """The same calls, one at a time: box.run("ls"), box.execute("true"), ..."""
 
-    def __init__(self, rt, deadline=90):
+    def __init__(self, rt, deadline=60):
         self.rt = rt
         self.deadline = deadline
         self._loop = asyncio.new_event_loop()
