@@ -54,7 +54,7 @@ static int copy_plain(struct sink *k, const unsigned char **s, const unsigned ch
 			k->at += 8;
 			p += 8;
 		}
-		if (is_special(*p))
+		if (p == end || is_special(*p))
 			break;
 		r = sink_byte(k, *p, (size_t)(end - p));
 		if (r < 0)
