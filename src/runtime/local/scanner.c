@@ -97,6 +97,9 @@ size_t scanner_feed(struct scanner *s, const char *data, size_t len, struct scan
 		if (s->n_held > 0) {
 			switch (match_report(s, s->held, s->n_held, ret, &report_len)) {
 			case MATCH_FULL:
+				memcpy(s->text, s->held, s->n_held);
+				ret->text = s->text;
+				ret->len = s->n_held;
 				s->n_held = 0;
 				return used;
 			case MATCH_NO:

@@ -17,7 +17,7 @@ enum scan_kind { SCAN_NONE, SCAN_TEXT, SCAN_END, SCAN_ABORT, SCAN_PROMPT };
 
 struct scan_event {
 	enum scan_kind kind;
-	const char *text; /* SCAN_TEXT: borrowed, valid until the next call */
+	const char *text; /* borrowed, valid until the next call; a report's own bytes likewise */
 	size_t len;
 	int status;       /* SCAN_ABORT, SCAN_PROMPT */
 	bool not_started; /* SCAN_ABORT */
@@ -28,7 +28,7 @@ struct scanner {
 	char command_nonce[NONCE_LEN + 1];
 	char held[SCAN_REPORT_MAX]; /* the beginning of what may become a report */
 	size_t n_held;
-	char text[SCAN_REPORT_MAX]; /* what was held and proved to be text */
+	char text[SCAN_REPORT_MAX]; /* what was held and has been decided */
 };
 
 /* Looks at data, returns how many bytes were consumed and fills *ret with at most one event (SCAN_NONE: all of data

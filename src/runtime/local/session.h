@@ -86,6 +86,8 @@ struct session {
 	int abort_status;   /* $? of the command that was given up */
 	enum session_step step_kind;
 	int doubt_ticks;
+	char doubted[SCAN_REPORT_MAX]; /* the bytes that looked like a prompt, given out when they were none */
+	size_t n_doubted;
 
 	struct session_job *current;
 	struct session_job *queue, **queue_tail;
@@ -146,7 +148,7 @@ struct session_job *session_pop_job(struct session *s); /* the queue must not be
 void session_take_output(struct session *s, struct crex_observation *obs);
 void session_pump(struct session *s); /* starts the next action if one can be started */
 void session_on_end(struct session *s); /* E: the state of the shell is known */
-void session_on_prompt(struct session *s, int status); /* P */
+void session_on_prompt(struct session *s, const struct scan_event *ev); /* P */
 void session_on_output(struct session *s, const char *text, size_t len); /* cleaned */
 void session_give_up(struct session *s, int status); /* starts the recovery */
 void session_set_step(struct session *s, enum session_step kind, double seconds);

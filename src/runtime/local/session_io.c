@@ -19,6 +19,12 @@ static void on_text(struct session *s, const char *text, size_t len)
 	s->output_came = true;
 	if (s->drop_output)
 		return;
+	if (s->n_doubted > 0) {
+		/* something follows what looked like the prompt: it was a program's text */
+		size_t n = s->n_doubted;
+		s->n_doubted = 0;
+		on_text(s, s->doubted, n);
+	}
 	struct buf *scratch = &s->rt->scratch;
 	buf_clear(scratch);
 	if (text_clean_feed(&s->clean, text, len, scratch) == 0 || scratch->len > 0)
@@ -39,13 +45,15 @@ static void process(struct session *s, const char *data, size_t len)
 			on_text(s, ev.text, ev.len);
 			break;
 		case SCAN_END:
+			if (s->n_doubted > 0)
+				on_text(s, "", 0);
 			session_on_end(s);
 			break;
 		case SCAN_ABORT:
 			session_on_abort(s, ev.status, ev.not_started);
 			break;
 		case SCAN_PROMPT:
-			session_on_prompt(s, ev.status);
+			session_on_prompt(s, &ev);
 			break;
 		}
 	}

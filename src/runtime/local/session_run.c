@@ -357,6 +357,7 @@ void session_on_end(struct session *s)
 
 void session_give_up(struct session *s, int status)
 {
+	s->n_doubted = 0;
 	if (s->state == SESSION_RUNNING) {
 		flush_clean(s);
 		s->state = SESSION_RECOVERING;
@@ -401,7 +402,7 @@ static bool handle_hijack(struct session *s)
 	}
 }
 
-void session_on_prompt(struct session *s, int status)
+void session_on_prompt(struct session *s, const struct scan_event *ev)
 {
 	bool fresh = !s->prompt_seen;
 	s->prompt_seen = true;
@@ -418,9 +419,11 @@ void session_on_prompt(struct session *s, int status)
 	case SESSION_RUNNING:
 		if (fresh || handle_hijack(s))
 			break; /* the prompt before this command, seen late */
-		s->abort_status = status;
+		s->abort_status = ev->status;
 		s->output_came = false;
 		s->doubt_ticks = 0;
+		memcpy(s->doubted, ev->text, ev->len);
+		s->n_doubted = ev->len;
 		session_set_step(s, STEP_DOUBT, DOUBT_TICK);
 		break;
 	case SESSION_RECOVERING:
