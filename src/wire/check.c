@@ -312,15 +312,14 @@ static void read_command(struct check *c, struct check_loc loc, const json_t *v,
 	}
 	struct check_loc as_list = loc;
 	as_list.branch = "list[str]";
-	size_t before = c->n_errors;
-	if (json_is_array(v) && read_str_list(c, as_list, v, &ret->command)) {
-		ret->command_is_list = true;
-		return;
+	bool strings = json_is_array(v);
+	for (size_t i = 0; strings && i < json_array_size(v); i++)
+		strings = json_is_string(json_array_get(v, i));
+	if (!strings) { /* each member of the union has its say, in order */
+		loc.branch = "str";
+		report_at(c, "string_type", &loc, "Input should be a valid string", v);
 	}
-	loc.branch = "str";
-	report_at(c, "string_type", &loc, "Input should be a valid string", v);
-	if (c->n_errors == before + 1)
-		report_at(c, "list_type", &as_list, "Input should be a valid list", v);
+	ret->command_is_list = read_str_list(c, as_list, v, &ret->command);
 }
 
 static void read_env_item(struct check *c, const struct check_loc *loc, const json_t *v, struct crex_str *ret)
@@ -329,7 +328,7 @@ static void read_env_item(struct check *c, const struct check_loc *loc, const js
 	if (!read_str(c, loc, v, &value))
 		return;
 	const char *problem = NULL;
-	if (loc->key_len == 0 || memchr(loc->key, '=', loc->key_len))
+	if (memchr(loc->key, '=', loc->key_len))
 		problem = "Value error, illegal environment variable name";
 	else if (memchr(loc->key, '\0', loc->key_len) || memchr(value.ptr, '\0', value.len))
 		problem = "Value error, embedded null byte";
