@@ -47,6 +47,9 @@ struct session_interrupt {
 	local_session_fn done; /* NULL: none under way */
 	void *arg;
 	double timeout;
+	double left; /* until the next signal */
+	bool signalled;
+	int quiet_looks;
 	int tries_left;
 	int kills;
 	struct expect *expect;

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum { MAX_KILLS = 12, TRIES_MAX = 100 };
-static const double KILL_PAUSE = 0.03, TRY_MIN = 0.01;
+static const double KILL_PAUSE = 0.03, TRY_MIN = 0.01, LOOK_PAUSE = 0.01;
 
 static void send_interrupt(struct session *s)
 {
@@ -53,29 +53,43 @@ void session_interrupt_reply(struct session *s, const char *expect_string)
 	crex_observation_clear(&obs);
 }
 
+/* Whether the shell is back at a prompt that we can't recognise, because the user's command has changed PS1 before it
+ * was interrupted: bash waits for a line, and for two looks nothing was printed. */
+static bool at_foreign_prompt(struct session *s)
+{
+	bool quiet = !s->output_came;
+	s->output_came = false;
+	s->intr.quiet_looks = quiet && session_at_prompt(s) ? s->intr.quiet_looks + 1 : 0;
+	return s->intr.quiet_looks >= 2;
+}
+
 void session_interrupt_step(struct session *s)
 {
-	if (!s->intr.done || (s->state != SESSION_RUNNING && s->state != SESSION_RECOVERING))
+	if (!s->intr.done || s->state != SESSION_RUNNING)
 		return;
-	/* back at a prompt that we can't recognise: the user's command has changed PS1 before it was interrupted */
-	if (s->state == SESSION_RUNNING && s->intr.kills > 0 && !s->output_came && session_at_prompt(s)) {
+	if (s->intr.signalled && at_foreign_prompt(s)) {
 		s->prompt_seen = true;
 		session_give_up(s, 130);
-		session_set_step(s, STEP_INTERRUPT, KILL_PAUSE * 4);
 		return;
 	}
-	s->output_came = false;
-	if (s->intr.tries_left > 0) {
-		s->intr.tries_left--;
-		send_interrupt(s);
-		session_set_step(s, STEP_INTERRUPT, s->intr.timeout);
-	} else if (s->intr.kills < MAX_KILLS) {
-		s->intr.kills++;
-		kill_foreground(s);
-		session_set_step(s, STEP_INTERRUPT, KILL_PAUSE);
-	} else {
-		session_end(s);
+	s->intr.left -= LOOK_PAUSE;
+	if (s->intr.left <= 0) {
+		if (s->intr.tries_left > 0) {
+			s->intr.tries_left--;
+			s->intr.left = s->intr.timeout;
+			send_interrupt(s);
+		} else if (s->intr.kills < MAX_KILLS) {
+			s->intr.kills++;
+			s->intr.left = KILL_PAUSE;
+			kill_foreground(s);
+		} else {
+			session_end(s);
+			return;
+		}
+		s->intr.signalled = true;
+		s->intr.quiet_looks = 0;
 	}
+	session_set_step(s, STEP_INTERRUPT, LOOK_PAUSE);
 }
 
 void local_interrupt(struct local *rt, const struct crex_bash_interrupt_action *req, local_session_fn done, void *arg)

@@ -177,23 +177,38 @@ bool session_store_text(struct session *s, const struct buf *text)
 	return lseek(s->memfd, 0, SEEK_SET) == 0;
 }
 
-/* In /proc/<pid>/stat the state follows the last ')', the foreground process group is the fifth field after it. */
-bool session_at_prompt(const struct session *s)
+static ssize_t read_proc(const struct session *s, const char *name, char *text, size_t size)
 {
-	char path[40], text[512];
-	snprintf(path, sizeof path, "/proc/%d/stat", (int)s->pid);
+	char path[48];
+	snprintf(path, sizeof path, "/proc/%d/%s", (int)s->pid, name);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return true; /* no /proc to ask: believe the prompt */
-	ssize_t n = read(fd, text, sizeof text - 1);
+		return -1;
+	ssize_t n = read(fd, text, size - 1);
 	close(fd);
-	if (n <= 0)
-		return false;
-	text[n] = '\0';
-	const char *p = strrchr(text, ')');
-	char state;
+	text[n > 0 ? n : 0] = '\0';
+	return n;
+}
+
+/* Whether bash waits for a line: it is in the foreground, sleeps, and sleeps in read(0). In /proc/<pid>/stat the state
+ * follows the last ')', the foreground process group is the fifth field after it. /proc/<pid>/syscall (which some
+ * kernels lack) begins with the number of the call and its first argument; read is 0 on x86-64, 63 on aarch64 and 3
+ * on 32-bit kernels, and under qemu-user the host's number shows, so any of them will do. */
+bool session_at_prompt(const struct session *s)
+{
+	char text[512], state;
 	int ppid, pgrp, session, tty, tpgid;
+	long call;
+	unsigned long arg0;
+	ssize_t n = read_proc(s, "stat", text, sizeof text);
+	if (n < 0)
+		return true; /* no /proc to ask: believe the prompt */
+	const char *p = strrchr(text, ')');
 	if (!p || sscanf(p + 1, " %c %d %d %d %d %d", &state, &ppid, &pgrp, &session, &tty, &tpgid) != 6)
 		return false;
-	return state == 'S' && tpgid == pgrp;
+	if (state != 'S' || tpgid != pgrp)
+		return false;
+	if (read_proc(s, "syscall", text, sizeof text) <= 0 || sscanf(text, "%ld %lx", &call, &arg0) != 2)
+		return true;
+	return (call == 0 || call == 63 || call == 3) && arg0 == 0;
 }
