@@ -3,7 +3,6 @@
  * Growth doubles, so that appending is amortised linear; the cap is checked before any allocation, so
  * that a hostile length can never make us ask for memory that the owner has not agreed to. One byte
  * more than `cap` is always allocated and kept NUL, which makes the content usable as a C string. */
-#define _GNU_SOURCE
 #include "base/buf.h"
 
 #include <errno.h>

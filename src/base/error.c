@@ -3,7 +3,6 @@
  * The list itself is include/crex/errors.def; here are the tables made of it and the one place that
  * knows how Python words an errno. An error whose message can't be allocated keeps its code: the class
  * is worth more to the client than the text. */
-#define _GNU_SOURCE
 #include <crex/error.h>
 
 #include <errno.h>
