@@ -95,6 +95,16 @@ static int write_body(struct sink *k, const unsigned char *p, const unsigned cha
 	return 0;
 }
 
+/* Passes r on; a failed document is taken back. */
+static int finish(struct buf *out, size_t start, int r)
+{
+	if (r < 0 && out->data) {
+		out->len = start;
+		out->data[start] = '\0';
+	}
+	return r < 0 ? r : 0;
+}
+
 int wire_encode_string(struct buf *out, const char *s, size_t len)
 {
 	size_t start = out->len;
@@ -108,21 +118,7 @@ int wire_encode_string(struct buf *out, const char *s, size_t len)
 	if (r == 0)
 		r = sink_byte(&k, '"', 64);
 	sink_sync(&k);
-	if (r < 0 && out->data) {
-		out->len = start;
-		out->data[start] = '\0';
-	}
-	return r;
-}
-
-/* Passes r on; a failed document is taken back. */
-static int finish(struct buf *out, size_t start, int r)
-{
-	if (r < 0 && out->data) {
-		out->len = start;
-		out->data[start] = '\0';
-	}
-	return r < 0 ? r : 0;
+	return finish(out, start, r);
 }
 
 static int add_string(struct buf *out, const char *prefix, const char *s, size_t len)
@@ -148,7 +144,8 @@ static int add_error(struct buf *out, const struct crex_error *err, const char *
 
 int wire_encode_error(struct buf *out, const struct crex_error *err, const char *traceback)
 {
-	return finish(out, out->len, add_error(out, err, traceback));
+	size_t start = out->len;
+	return finish(out, start, add_error(out, err, traceback));
 }
 
 static int add_create_session(struct buf *out, const char *output, size_t len)
@@ -159,7 +156,8 @@ static int add_create_session(struct buf *out, const char *output, size_t len)
 
 int wire_encode_create_session(struct buf *out, const char *output, size_t len)
 {
-	return finish(out, out->len, add_create_session(out, output, len));
+	size_t start = out->len;
+	return finish(out, start, add_create_session(out, output, len));
 }
 
 static int add_observation(struct buf *out, const struct crex_observation *obs)
@@ -183,7 +181,8 @@ static int add_observation(struct buf *out, const struct crex_observation *obs)
 
 int wire_encode_observation(struct buf *out, const struct crex_observation *obs)
 {
-	return finish(out, out->len, add_observation(out, obs));
+	size_t start = out->len;
+	return finish(out, start, add_observation(out, obs));
 }
 
 int wire_encode_close_session(struct buf *out)
@@ -201,7 +200,8 @@ static int add_execute(struct buf *out, const struct crex_execute_result *res)
 
 int wire_encode_execute(struct buf *out, const struct crex_execute_result *res)
 {
-	return finish(out, out->len, add_execute(out, res));
+	size_t start = out->len;
+	return finish(out, start, add_execute(out, res));
 }
 
 static int add_read_file(struct buf *out, const char *content, size_t len)
@@ -212,7 +212,8 @@ static int add_read_file(struct buf *out, const char *content, size_t len)
 
 int wire_encode_read_file(struct buf *out, const char *content, size_t len)
 {
-	return finish(out, out->len, add_read_file(out, content, len));
+	size_t start = out->len;
+	return finish(out, start, add_read_file(out, content, len));
 }
 
 int wire_encode_empty(struct buf *out)
