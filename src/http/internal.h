@@ -44,6 +44,7 @@ struct http_server {
 	size_t backlog;
 	uv_timer_t sweep;
 	bool sweeping;
+	bool accept_stopped; /* no descriptor at all; the sweep starts it again */
 	bool draining;
 	bool closing;
 	size_t handles; /* listeners and the timer, until their close callbacks */

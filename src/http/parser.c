@@ -120,6 +120,8 @@ static int on_head(llhttp_t *ll)
 static int on_body(llhttp_t *ll, const char *at, size_t len)
 {
 	struct http_parser *p = parser_of(ll);
+	if (len == 0) /* a span that is still open is reported again when there is nothing more to read */
+		return 0;
 	p->body = (struct crex_str){at, len};
 	return pause_with(p, HTTP_EVENT_BODY);
 }

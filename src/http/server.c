@@ -82,10 +82,24 @@ static void maybe_gone(struct http_server *s)
 
 /* ---- the lists ---- */
 
+static void on_sweep(uv_timer_t *timer);
+static void on_listener(uv_poll_t *poll, int status, int events);
+
+static void start_sweeping(struct http_server *s)
+{
+	if (s->sweeping || s->closing)
+		return;
+	s->sweeping = true;
+	uv_timer_start(&s->sweep, on_sweep, HTTP_SWEEP_MS, HTTP_SWEEP_MS);
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
 	struct http_server *s = timer->data;
 	uint64_t now = uv_now(s->loop);
+	for (struct http_listener *l = s->listeners; l && s->accept_stopped; l = l->next)
+		uv_poll_start(&l->poll, UV_READABLE, on_listener);
+	s->accept_stopped = false;
 	struct http_exchange *next;
 	for (struct http_exchange *c = s->first; c; c = next) {
 		next = c->next;
@@ -104,10 +118,7 @@ void server_conn_opened(struct http_server *s, struct http_exchange *c)
 	s->last = c;
 	s->n_connections++;
 	s->n_objects++;
-	if (!s->sweeping && !s->closing) {
-		s->sweeping = true;
-		uv_timer_start(&s->sweep, on_sweep, HTTP_SWEEP_MS, HTTP_SWEEP_MS);
-	}
+	start_sweeping(s);
 }
 
 void server_conn_closing(struct http_server *s, struct http_exchange *c)
@@ -193,6 +204,8 @@ static bool accept_without_fds(struct http_server *s, int listen_fd)
 	if (evict_idle(s))
 		return true;
 	if (s->spare_fd < 0)
+		s->spare_fd = open_spare();
+	if (s->spare_fd < 0)
 		return false;
 	close(s->spare_fd);
 	s->spare_fd = -1;
@@ -200,7 +213,7 @@ static bool accept_without_fds(struct http_server *s, int listen_fd)
 	if (fd >= 0)
 		turn_away(fd);
 	s->spare_fd = open_spare();
-	return fd >= 0 && s->spare_fd >= 0;
+	return fd >= 0 || fd == -EAGAIN;
 }
 
 static void on_listener(uv_poll_t *poll, int status, int events)
@@ -215,6 +228,11 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 		if (fd == -EMFILE || fd == -ENFILE) {
 			if (accept_without_fds(s, l->fd))
 				continue;
+			/* Not even the spare one: rather than spin on a socket that stays readable, ask again in a second. */
+			for (l = s->listeners; l; l = l->next)
+				uv_poll_stop(&l->poll);
+			s->accept_stopped = true;
+			start_sweeping(s);
 			return;
 		}
 		if (fd == -ECONNABORTED)

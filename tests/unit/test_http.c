@@ -1,0 +1,517 @@
+/* tests/unit/test_http.c: the request path: parser, connections, routes, limits, on a fake engine.
+ *
+ * Inputs are fed whole, byte by byte, and cut at every place: the replies must be the same. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "server_rig.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define KEY "X-API-Key: secret\r\n"
+#define ALIVE "GET /is_alive HTTP/1.1\r\n" KEY "\r\n"
+
+static int setup(void **state)
+{
+	struct rig *r = calloc(1, sizeof *r);
+	rig_defaults(r);
+	rig_start(r);
+	*state = r;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	rig_stop(*state);
+	free(*state);
+	return 0;
+}
+
+static void restart(struct rig *r)
+{
+	rig_start(r);
+}
+
+/* A POST of a command to /run_in_session. */
+static void send_command(struct rig *r, struct client *c, const char *headers, const char *command)
+{
+	char body[256], text[1024];
+	snprintf(body, sizeof body, "{\"action_type\":\"bash\",\"command\":\"%s\",\"check\":\"silent\"}", command);
+	snprintf(text, sizeof text, "POST /run_in_session HTTP/1.1\r\n" KEY "%scontent-length: %zu\r\n\r\n%s", headers,
+		 strlen(body), body);
+	client_send_str(r, c, text);
+}
+
+static void expect_reply(struct rig *r, struct client *c, int status, const char *part)
+{
+	struct crex_str body = {"", 0};
+	int got = client_reply(r, c, &body);
+	if (got != status || (part && !memmem(body.ptr, body.len, part, strlen(part))))
+		fail_msg("got %d %.*s, not %d %s", got, (int)body.len, body.ptr, status, part ? part : "");
+}
+
+static void ask(struct rig *r, const char *request, int status, const char *part)
+{
+	struct client c = rig_connect(r);
+	client_send_str(r, &c, request);
+	expect_reply(r, &c, status, part);
+	client_close(&c);
+}
+
+static void test_fixed_replies(void **state)
+{
+	struct rig *r = *state;
+	ask(r, ALIVE, 200, "{\"is_alive\":true,\"message\":\"\"}");
+	ask(r, "GET /?q=1 HTTP/1.1\r\n" KEY "\r\n", 200, "{\"message\":\"hello world\"}");
+	ask(r, "GET /is_alive/?x HTTP/1.1\r\n" KEY "\r\n", 200, "is_alive");
+	ask(r, "GET http://host:1/is%5Falive HTTP/1.1\r\n" KEY "\r\n", 200, "is_alive");
+	ask(r, "GET /is_alive HTTP/1.1\r\n\r\n", 403, "{\"detail\":\"Not authenticated\"}");
+	ask(r, "GET /nowhere HTTP/1.1\r\n\r\n", 403, "{\"detail\":\"Not authenticated\"}");
+	ask(r, "GET /is_alive HTTP/1.1\r\nx-api-key: wrong\r\n\r\n", 401, "{\"detail\":\"Invalid API Key\"}");
+	ask(r, "GET /is_alive HTTP/1.1\r\nx-api-key: secre\r\n\r\n", 401, "Invalid");
+	ask(r, "GET /is_alive HTTP/1.1\r\nx-api-key: secrets\r\n\r\n", 401, "Invalid");
+	ask(r, "GET /is_alive HTTP/1.1\r\nx-api-key:\r\n\r\n", 401, "Invalid");
+	ask(r, "GET /nowhere HTTP/1.1\r\n" KEY "\r\n", 404, "{\"detail\":\"Not Found\"}");
+	ask(r, "GET /execute HTTP/1.1\r\n" KEY "\r\n", 405, "{\"detail\":\"Method Not Allowed\"}");
+	ask(r, "DELETE / HTTP/1.1\r\n" KEY "\r\n", 405, "Method Not Allowed");
+	ask(r, "POST /execute HTTP/1.1\r\n" KEY "content-length: 3\r\n\r\n{]}", 422, "json_invalid");
+	ask(r, "POST /close HTTP/1.1\r\n" KEY "\r\n", 200, "{}");
+	ask(r, "POST /execute HTTP/1.1\r\n" KEY "content-length: 18\r\n\r\n{\"command\":[\"true\"]}", 422, NULL);
+	ask(r, "POST /execute HTTP/1.1\r\n" KEY "content-length: 20\r\n\r\n{\"command\":[\"true\"]}", 200, "exit_code");
+}
+
+static void test_head_has_no_body(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r);
+	client_send_str(r, &c, "HEAD / HTTP/1.1\r\n" KEY "connection: close\r\n\r\n");
+	client_wait_eof(r, &c);
+	assert_memory_equal(c.in.data, "HTTP/1.1 405", 12);
+	assert_non_null(strstr(c.in.data, "content-length: 31\r\n"));
+	assert_memory_equal(c.in.data + c.in.len - 4, "\r\n\r\n", 4);
+	client_close(&c);
+}
+
+static void test_runtime_error_is_511(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r);
+	send_command(r, &c, "", "fail");
+	expect_reply(r, &c, 511, "\"class_path\":\"swerex.exceptions.CommandTimeoutError\"");
+	client_close(&c);
+}
+
+static const char pipeline[] =
+	"POST /run_in_session HTTP/1.1\r\n" KEY "transfer-encoding: chunked\r\n\r\n"
+	"10\r\n{\"action_type\":\"\r\n1d;x=y\r\nbash\",\"command\":\"echo one\"   \r\n8\r\n        \r\n1\r\n}\r\n0\r\nTrailer: x\r\n\r\n" ALIVE
+	"\r\nPOST /close HTTP/1.1\r\n" KEY "content-length: 0\r\n\r\n"
+	"GET / HTTP/1.1\r\n" KEY "Connection: close\r\n\r\n";
+
+static void talk(struct rig *r, const char *input, size_t len, size_t step, size_t cut, struct buf *ret)
+{
+	struct client c = rig_connect(r);
+	for (size_t at = 0; at < len;) {
+		size_t n = at < cut ? cut - at : len - at;
+		if (step && n > step)
+			n = step;
+		client_send(r, &c, input + at, n);
+		at += n;
+	}
+	client_wait_eof(r, &c);
+	*ret = c.in;
+	buf_init(&c.in, 0);
+	client_close(&c);
+}
+
+static void test_every_split(void **state)
+{
+	struct rig *r = *state;
+	struct buf whole;
+	talk(r, pipeline, sizeof pipeline - 1, 0, 0, &whole);
+	assert_non_null(strstr(whole.data, "echo one"));
+	assert_non_null(strstr(whole.data, "hello world"));
+	for (size_t cut = 0; cut <= sizeof pipeline - 1; cut++) {
+		struct buf got;
+		talk(r, pipeline, sizeof pipeline - 1, cut ? 0 : 1, cut, &got);
+		assert_int_equal(got.len, whole.len);
+		assert_memory_equal(got.data, whole.data, whole.len);
+		buf_deinit(&got);
+	}
+	buf_deinit(&whole);
+}
+
+static void test_every_prefix(void **state)
+{
+	struct rig *r = *state;
+	for (size_t len = 0; len < sizeof pipeline - 1; len++) {
+		struct client c = rig_connect(r);
+		client_send(r, &c, pipeline, len);
+		shutdown(c.fd, SHUT_WR);
+		client_wait_eof(r, &c);
+		client_close(&c);
+	}
+	ask(r, ALIVE, 200, "is_alive");
+}
+
+static void test_malformed(void **state)
+{
+	struct rig *r = *state;
+	static const char *const bad[] = {
+		"\x16\x03\x01\x02\r\n\r\n",
+		"GET\r\n\r\n",
+		"GET / HTTP/9.9.9\r\n\r\n",
+		"GET / HTTP/1.1\r\nbad header\r\n\r\n",
+		"POST /execute HTTP/1.1\r\n" KEY "content-length: 5x\r\n\r\n",
+		"POST /execute HTTP/1.1\r\n" KEY "content-length: 5\r\ncontent-length: 6\r\n\r\n",
+		"POST /execute HTTP/1.1\r\n" KEY "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+		"POST /execute HTTP/1.1\r\n" KEY "transfer-encoding: chunked\r\n\r\nzz\r\n",
+		"POST /execute HTTP/1.1\r\n" KEY "content-length: 99999999999999999999\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+	};
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct client c = rig_connect(r);
+		client_send_str(r, &c, bad[i]);
+		expect_reply(r, &c, 400, "\"detail\"");
+		client_wait_eof(r, &c);
+		client_close(&c);
+	}
+}
+
+static void test_limits(void **state)
+{
+	struct rig *r = *state;
+	ask(r, "POST /execute HTTP/1.1\r\n" KEY "content-length: 2000000\r\n\r\n", 413, "too large");
+	struct client c = rig_connect(r);
+	client_send_str(r, &c, "POST /execute HTTP/1.1\r\n" KEY "transfer-encoding: chunked\r\n\r\n");
+	char *chunk = malloc(65536 + 16);
+	memcpy(chunk, "10000\r\n", 7);
+	memset(chunk + 7, ' ', 65536);
+	memcpy(chunk + 7 + 65536, "\r\n", 2);
+	for (int i = 0; i < 20; i++)
+		client_send(r, &c, chunk, 65536 + 9);
+	expect_reply(r, &c, 413, "too large");
+	client_close(&c);
+	static const char *const starts[] = {"GET /", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nx: "};
+	for (int i = 0; i < 3; i++) {
+		c = rig_connect(r);
+		client_send_str(r, &c, starts[i]);
+		memset(chunk, 'a', 16384);
+		client_send(r, &c, chunk, 16384);
+		expect_reply(r, &c, 431, "too large");
+		client_close(&c);
+	}
+	free(chunk);
+}
+
+static void test_continue(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r);
+	client_send_str(r, &c, "POST /execute HTTP/1.1\r\n" KEY "Expect: 100-continue\r\ncontent-length: 20\r\n\r\n");
+	expect_reply(r, &c, 100, NULL);
+	client_send_str(r, &c, "{\"command\":[\"true\"]}");
+	expect_reply(r, &c, 200, "exit_code");
+	client_send_str(r, &c, ALIVE);
+	expect_reply(r, &c, 200, "is_alive");
+	client_send_str(r, &c, "POST /execute HTTP/1.1\r\nExpect: 100-continue\r\ncontent-length: 20\r\n\r\n");
+	expect_reply(r, &c, 403, "Not authenticated");
+	client_wait_eof(r, &c);
+	client_close(&c);
+}
+
+static void test_small_refusal_keeps_connection(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r);
+	client_send_str(r, &c, "POST /execute HTTP/1.1\r\ncontent-length: 20\r\n\r\n{\"command\":[\"true\"]}" ALIVE);
+	expect_reply(r, &c, 403, "Not authenticated");
+	expect_reply(r, &c, 200, "is_alive");
+	client_close(&c);
+}
+
+static void test_order_and_half_close(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r), other = rig_connect(r);
+	send_command(r, &c, "", "hang");
+	client_send_str(r, &c, ALIVE);
+	shutdown(c.fd, SHUT_WR);
+	while (fake_stats(r->srv.rt)->runs == 0)
+		rig_turn(r);
+	client_send_str(r, &other, ALIVE);
+	expect_reply(r, &other, 200, "is_alive");
+	assert_false(client_read_some(&c));
+	assert_true(fake_release(r->srv.rt));
+	expect_reply(r, &c, 200, "released");
+	expect_reply(r, &c, 200, "is_alive");
+	client_wait_eof(r, &c);
+	client_close(&c);
+	client_close(&other);
+}
+
+static void test_request_ids(void **state)
+{
+	struct rig *r = *state;
+	struct fake_stats *s = fake_stats(r->srv.rt);
+	struct client a = rig_connect(r), b = rig_connect(r), gone = rig_connect(r);
+	/* two wait for one run */
+	send_command(r, &a, "X-Request-ID: one\r\n", "hang");
+	send_command(r, &b, "X-Request-ID: one\r\n", "hang");
+	send_command(r, &gone, "X-Request-ID: one\r\n", "hang");
+	while (s->runs == 0)
+		rig_turn(r);
+	for (int i = 0; i < 10; i++)
+		rig_turn(r);
+	client_close(&gone);
+	rig_turn(r);
+	assert_int_equal(s->runs, 1);
+	assert_true(fake_release(r->srv.rt));
+	expect_reply(r, &a, 200, "released");
+	expect_reply(r, &b, 200, "released");
+	/* later repeats are told the same; another id, path or body is another request */
+	send_command(r, &a, "X-Request-ID: one\r\n", "hang");
+	expect_reply(r, &a, 200, "released");
+	assert_int_equal(s->runs, 1);
+	send_command(r, &a, "X-Request-ID: two\r\n", "echo");
+	expect_reply(r, &a, 200, "echo");
+	send_command(r, &b, "X-Request-ID: one\r\n", "other");
+	expect_reply(r, &b, 200, "other");
+	assert_int_equal(s->runs, 3);
+	/* the reply is kept though its client has gone */
+	gone = rig_connect(r);
+	send_command(r, &gone, "X-Request-ID: three\r\n", "hang");
+	while (s->runs == 3)
+		rig_turn(r);
+	client_close(&gone);
+	rig_turn(r);
+	assert_true(fake_release(r->srv.rt));
+	send_command(r, &a, "X-Request-ID: three\r\n", "hang");
+	expect_reply(r, &a, 200, "released");
+	assert_int_equal(s->runs, 4);
+	client_close(&a);
+	client_close(&b);
+}
+
+static void test_big_bodies_and_slow_reader(void **state)
+{
+	struct rig *r = *state;
+	/* a request over the inline limit goes through a worker */
+	struct client c = rig_connect(r), slow = rig_connect(r);
+	size_t len = 300000;
+	char *text = malloc(len + 200), head[200];
+	int n = snprintf(text, 200, "{\"action_type\":\"bash\",\"command\":\"");
+	memset(text + n, 'y', len);
+	memcpy(text + (size_t)n + len, "\"}", 3);
+	snprintf(head, sizeof head, "POST /run_in_session HTTP/1.1\r\n" KEY "content-length: %zu\r\n\r\n", strlen(text));
+	client_send_str(r, &c, head);
+	client_send_str(r, &c, text);
+	expect_reply(r, &c, 200, "yyyyyyyyyyyy");
+	free(text);
+	send_command(r, &slow, "", "big 8000000");
+	for (int i = 0; i < 50; i++) {
+		client_send_str(r, &c, ALIVE);
+		expect_reply(r, &c, 200, "is_alive");
+	}
+	struct crex_str body;
+	assert_int_equal(client_reply(r, &slow, &body), 200);
+	assert_true(body.len > 8000000);
+	client_close(&c);
+	client_close(&slow);
+}
+
+static void test_backlog_is_bounded(void **state)
+{
+	struct rig *r = *state;
+	rig_stop(r);
+	rig_defaults(r);
+	r->opt.max_backlog = 6 << 20;
+	restart(r);
+	struct client slow[4];
+	for (int i = 0; i < 4; i++) {
+		slow[i] = rig_connect(r);
+		send_command(r, &slow[i], "", "big 4000000");
+		while (fake_stats(r->srv.rt)->runs == (unsigned)i || r->srv.n_calls > 0)
+			rig_turn(r);
+	}
+	/* the first ones were cut off, the last one is whole */
+	assert_int_equal(client_reply(r, &slow[0], NULL), 0);
+	assert_int_equal(client_reply(r, &slow[3], NULL), 200);
+	for (int i = 0; i < 4; i++)
+		client_close(&slow[i]);
+}
+
+static void test_early_refusal_of_upload(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r);
+	char *junk = calloc(1, 4 << 20);
+	client_send_str(r, &c, "POST /upload HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=x\r\n"
+			       "content-length: 1000000000\r\n\r\n");
+	client_send(r, &c, junk, 4 << 20); /* the server drops it, so this ends */
+	expect_reply(r, &c, 403, "Not authenticated");
+	assert_false(c.reset);
+	client_wait_eof(r, &c);
+	client_close(&c);
+	free(junk);
+}
+
+static void test_idle_is_closed(void **state)
+{
+	struct rig *r = *state;
+	rig_stop(r);
+	rig_defaults(r);
+	r->opt.idle_timeout_ms = 100;
+	restart(r);
+	struct client idle = rig_connect(r), half = rig_connect(r), body = rig_connect(r), busy = rig_connect(r);
+	client_send_str(r, &half, "GET / HT");
+	client_send_str(r, &body, "POST /execute HTTP/1.1\r\n" KEY "content-length: 20\r\n\r\n{");
+	send_command(r, &busy, "", "hang");
+	client_wait_eof(r, &idle);
+	expect_reply(r, &half, 408, "timeout");
+	expect_reply(r, &body, 408, "timeout");
+	assert_true(fake_release(r->srv.rt)); /* a long command is not idleness */
+	expect_reply(r, &busy, 200, "released");
+	client_close(&idle);
+	client_close(&half);
+	client_close(&body);
+	client_close(&busy);
+}
+
+/* ---- accepting ---- */
+
+static struct client dial(unsigned port)
+{
+	struct client c = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+	buf_init(&c.in, 1 << 20);
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(connect(c.fd, (struct sockaddr *)&a, sizeof a), 0);
+	return c;
+}
+
+static unsigned listen_here(struct rig *r)
+{
+	int fd;
+	unsigned port;
+	assert_int_equal(http_listen_tcp("127.0.0.1", 0, &fd, &port), 0);
+	assert_true(port > 0);
+	assert_int_equal(http_server_listen(r->srv.http, fd), 0);
+	return port;
+}
+
+static void test_connection_limit(void **state)
+{
+	struct rig *r = *state;
+	rig_stop(r);
+	rig_defaults(r);
+	r->opt.max_connections = 2;
+	restart(r);
+	unsigned port = listen_here(r);
+	struct client a = dial(port), b = dial(port);
+	send_command(r, &a, "", "hang");
+	send_command(r, &b, "", "hang");
+	while (fake_stats(r->srv.rt)->runs < 2)
+		rig_turn(r);
+	struct client c = dial(port);
+	client_send_str(r, &c, ALIVE);
+	expect_reply(r, &c, 503, "Too many connections");
+	client_wait_eof(r, &c);
+	fake_release(r->srv.rt);
+	expect_reply(r, &b, 200, "released");
+	client_close(&b);
+	while (http_server_connections(r->srv.http) > 1)
+		rig_turn(r);
+	client_close(&c);
+	c = dial(port);
+	client_send_str(r, &c, ALIVE);
+	expect_reply(r, &c, 200, "is_alive");
+	client_close(&a);
+	client_close(&c);
+}
+
+static void test_spare_descriptor_answers(void **state)
+{
+	struct rig *r = *state;
+	unsigned port = listen_here(r);
+	struct client c = dial(port);
+	int taken[512];
+	int n = 0;
+	struct rlimit before, few;
+	getrlimit(RLIMIT_NOFILE, &before);
+	few = before;
+	few.rlim_cur = 256;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	while (n < 512 && (taken[n] = dup(0)) >= 0)
+		n++;
+	client_send_str(r, &c, ALIVE);
+	expect_reply(r, &c, 503, "Too many connections");
+	for (int i = 0; i < n; i++)
+		close(taken[i]);
+	setrlimit(RLIMIT_NOFILE, &before);
+	client_close(&c);
+	c = dial(port);
+	client_send_str(r, &c, ALIVE);
+	expect_reply(r, &c, 200, "is_alive");
+	client_close(&c);
+}
+
+static void test_listen_names(void **state)
+{
+	(void)state;
+	int fd;
+	unsigned port;
+	assert_int_equal(http_listen_tcp("localhost", 0, &fd, &port), 0);
+	close(fd);
+	assert_int_equal(http_listen_tcp("no.such.host.invalid", 0, &fd, &port), -2);
+	assert_int_equal(http_listen_tcp("::1", 0, &fd, &port), 0);
+	close(fd);
+	char path[] = "/tmp/test-http-XXXXXX";
+	assert_non_null(mkdtemp(path));
+	char name[64];
+	snprintf(name, sizeof name, "%s/s", path);
+	assert_int_equal(http_listen_unix(name, &fd), 0);
+	int second;
+	assert_int_equal(http_listen_unix(name, &second), -98);
+	close(fd);
+	assert_int_equal(http_listen_unix(name, &fd), 0); /* the dead one's place is taken */
+	close(fd);
+	unlink(name);
+	rmdir(path);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+		CASE(test_fixed_replies),
+		CASE(test_head_has_no_body),
+		CASE(test_runtime_error_is_511),
+		CASE(test_every_split),
+		CASE(test_every_prefix),
+		CASE(test_malformed),
+		CASE(test_limits),
+		CASE(test_continue),
+		CASE(test_small_refusal_keeps_connection),
+		CASE(test_order_and_half_close),
+		CASE(test_request_ids),
+		CASE(test_big_bodies_and_slow_reader),
+		CASE(test_backlog_is_bounded),
+		CASE(test_early_refusal_of_upload),
+		CASE(test_idle_is_closed),
+		CASE(test_connection_limit),
+		CASE(test_spare_descriptor_answers),
+		CASE(test_listen_names),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
