@@ -269,10 +269,10 @@ int text_decode(struct crex_str data, struct crex_str encoding, struct crex_str 
 
 void text_universal_newlines(struct buf *text)
 {
-	char *end = text->data + text->len;
 	char *from = text->len ? memchr(text->data, '\r', text->len) : NULL;
 	if (!from)
 		return;
+	char *end = text->data + text->len;
 	char *to = from;
 	while (from < end) {
 		*to++ = '\n'; /* from is at a CR */
