@@ -2,15 +2,20 @@
  *
  * Upstream compiles every string as a Python regular expression, which turns the everyday "(gdb) " into a group that
  * never matches its parentheses. Here each string is looked for as it stands and, when it has characters that mean
- * something to a regular expression, as that too. TRE is the engine: its matching time is linear in the text, so a
- * hostile pattern can't stall the loop, and it knows \d \w \s, lazy quantifiers and (?i). As with Python's DOTALL a
- * dot matches a newline. */
+ * something to a regular expression, as that too. TRE is the engine: its matching time is linear in the text, and it
+ * knows \d \w \s, lazy quantifiers and (?i). As with Python's DOTALL a dot matches a newline.
+ *
+ * The search runs on the loop's thread, so a hostile pattern must not make it long. Linear holds without back
+ * references only, and the factor grows with what is repeated: an expression that has the ones, or much of the other,
+ * is literal text only, as an invalid one is. What remains takes a tenth of a second for a full window at worst. */
 #include "runtime/local/expect.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <tre/tre.h>
+
+enum { DEPTH_MAX = 16, ATOMS_MAX = 4096, ALTERNATIVES_ATOMS_MAX = 256, REPEATED_MAX = 16 };
 
 struct expect_item {
 	char *text; /* owned, CRLF already LF as in cleaned output */
@@ -44,6 +49,90 @@ static size_t crlf_to_lf(char *s, size_t len)
 	return w;
 }
 
+/* Behind a bracket expression that begins at p. */
+static const char *skip_brackets(const char *p)
+{
+	p += p[1] == '^' ? 2 : 1;
+	if (*p == ']')
+		p++;
+	while (*p && *p != ']') {
+		bool named = *p == '[' && p[1] && strchr(":.=", p[1]);
+		const char *end = named ? strchr(p + 2, ']') : NULL;
+		p = end ? end + 1 : p + 1;
+	}
+	return *p ? p + 1 : p;
+}
+
+/* The greatest number in "{2,30}", which *p is moved behind; 0: that is no repetition. */
+static size_t take_repetition(const char **p)
+{
+	size_t most = 1;
+	const char *c = *p + 1, *end = c + strspn(c, "0123456789,");
+	if (end == c || *end != '}')
+		return 0;
+	while (c < end) {
+		size_t k = strtoul(c, NULL, 10);
+		most = k > most ? k : most;
+		c += strspn(c, "0123456789");
+		c += strspn(c, ",");
+	}
+	*p = end + 1;
+	return most < ATOMS_MAX ? most : ATOMS_MAX;
+}
+
+/* Estimates the automaton: atoms with repetitions written out, and how many of them stand under a quantifier. */
+static bool is_cheap(const char *p)
+{
+	size_t before[DEPTH_MAX], depth = 0, atoms = 0, last = 0, repeated = 0;
+	const bool alternatives = strchr(p, '|');
+	while (*p && atoms <= ATOMS_MAX && repeated <= REPEATED_MAX) {
+		size_t times = 1;
+		switch (*p) {
+		case '(':
+			if (depth == DEPTH_MAX)
+				return false;
+			before[depth++] = atoms;
+			last = 0;
+			p++;
+			break;
+		case ')':
+			last = depth > 0 ? atoms - before[--depth] : 0;
+			p++;
+			break;
+		case '{':
+			times = take_repetition(&p);
+			if (times == 0)
+				return false;
+			atoms += last * (times - 1);
+			last *= times;
+			repeated += last;
+			break;
+		case '*':
+		case '+':
+		case '?':
+			repeated += last;
+			p++;
+			break;
+		default:
+			p = *p == '[' ? skip_brackets(p) : p + (*p == '\\' && p[1] ? 2 : 1);
+			last = 1;
+			atoms++;
+			break;
+		}
+	}
+	return atoms <= (alternatives ? ALTERNATIVES_ATOMS_MAX : ATOMS_MAX) && repeated <= REPEATED_MAX;
+}
+
+static void compile(struct expect_item *item)
+{
+	if (strlen(item->text) != item->len || !strpbrk(item->text, "\\^$.|?*+()[]{}") || !is_cheap(item->text) ||
+	    tre_regncomp(&item->regex, item->text, item->len, REG_EXTENDED) != 0)
+		return;
+	item->has_regex = !tre_have_backrefs(&item->regex) && !tre_have_approx(&item->regex);
+	if (!item->has_regex)
+		tre_regfree(&item->regex);
+}
+
 int expect_new(const struct crex_str_list *list, struct expect **ret)
 {
 	*ret = NULL;
@@ -63,8 +152,7 @@ int expect_new(const struct crex_str_list *list, struct expect **ret)
 			memcpy(item->text, list->items[i].ptr, list->items[i].len);
 		item->len = crlf_to_lf(item->text, list->items[i].len);
 		item->text[item->len] = '\0';
-		if (strpbrk(item->text, "\\^$.|?*+()[]{}"))
-			item->has_regex = tre_regncomp(&item->regex, item->text, item->len, REG_EXTENDED) == 0;
+		compile(item);
 		e->count++;
 	}
 	*ret = e;
