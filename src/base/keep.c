@@ -66,6 +66,12 @@ static bool is_continuation(char c)
 	return ((unsigned char)c & 0xC0) == 0x80;
 }
 
+static size_t char_length(char first)
+{
+	unsigned char c = (unsigned char)first;
+	return c < 0xC0 ? 1 : c < 0xE0 ? 2 : c < 0xF0 ? 3 : 4;
+}
+
 char *keep_steal(struct keep *k, size_t *ret_len, bool *ret_truncated)
 {
 	*ret_truncated = k->cut > 0;
@@ -74,10 +80,11 @@ char *keep_steal(struct keep *k, size_t *ret_len, bool *ret_truncated)
 		while (tail < k->buf.len && is_continuation(k->buf.data[tail]))
 			tail++;
 		/* the head's last character may lack its end: go back to its first byte and drop it unless whole */
-		while (head > 0 && is_continuation(k->buf.data[head - 1]))
-			head--;
-		if (head > 0 && (unsigned char)k->buf.data[head - 1] >= 0xC0)
-			head--;
+		size_t lead = head;
+		while (lead > 0 && is_continuation(k->buf.data[lead - 1]))
+			lead--;
+		if (lead > 0 && head - (lead - 1) < char_length(k->buf.data[lead - 1]))
+			head = lead - 1;
 		char note[NOTE_MAX];
 		int n = snprintf(note, sizeof note, "\n[... %zu bytes of output cut here ...]\n", k->cut + (tail - head));
 		size_t behind = k->buf.len - tail;
