@@ -1,7 +1,7 @@
 /* text/pyrepr.c: repr() for the two types that appear in error texts.
  *
  * Agents show these texts to a model, so they should read as upstream's do. Not covered: Python also escapes
- * unassigned and invisible code points above U+00A0, which would need its Unicode tables; those stay as they are. */
+ * unassigned and invisible code points above U+00AD, which would need its Unicode tables; those stay as they are. */
 #include "text/pyrepr.h"
 
 #include <math.h>
@@ -9,6 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The second byte of U+0080 to U+00A0 and U+00AD, which equals the code point. */
+static bool is_invisible_latin1(unsigned char c)
+{
+	return (c >= 0x80 && c <= 0xA0) || c == 0xAD;
+}
 
 int text_py_repr(struct buf *out, const char *s, size_t len)
 {
@@ -27,6 +33,8 @@ int text_py_repr(struct buf *out, const char *s, size_t len)
 			r = buf_append_str(out, "\\t");
 		else if (c < 0x20 || c == 0x7F)
 			r = buf_printf(out, "\\x%02x", c);
+		else if (c == 0xC2 && i + 1 < len && is_invisible_latin1((unsigned char)s[i + 1]))
+			r = buf_printf(out, "\\x%02x", (unsigned char)s[++i]);
 		else
 			r = buf_append_char(out, (char)c);
 	}
@@ -36,17 +44,22 @@ int text_py_repr(struct buf *out, const char *s, size_t len)
 int text_py_float(struct buf *out, double value)
 {
 	char text[32];
+	const bool exponent = fabs(value) >= 1e16; /* where %g with many digits would still write none */
 	if (isnan(value))
 		return buf_append_str(out, "nan");
 	if (isinf(value))
 		return buf_append_str(out, value < 0 ? "-inf" : "inf");
-	/* the shortest digits that read back as the same value, as Python prints them */
+	/* the fewest digits that read back as the same value, as Python prints them (which, with 16 digits, would once in a
+	 * while take others than the nearest) */
 	for (int digits = 1; digits <= 17; digits++) {
-		snprintf(text, sizeof text, "%.*g", digits, value);
+		if (exponent)
+			snprintf(text, sizeof text, "%.*e", digits - 1, value);
+		else
+			snprintf(text, sizeof text, "%.*g", digits, value);
 		if (strtod(text, NULL) == value)
 			break;
 	}
-	if (fabs(value) < 1e16 && fabs(value) >= 1e-4 && strchr(text, 'e'))
+	if (!exponent && fabs(value) >= 1e-4 && strchr(text, 'e'))
 		snprintf(text, sizeof text, "%.0f", value);
 	int r = buf_append_str(out, text);
 	if (r == 0 && !strpbrk(text, ".e"))
