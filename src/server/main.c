@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "proc/spawn.h"
 #include "proc/tree.h"
+#include "server/guardian.h"
 #include "server/server.h"
 
 #include <errno.h>
@@ -238,6 +239,8 @@ static void start_handles(struct program *p)
 
 static int serve(struct program *p)
 {
+	/* After the token has gone from argv, which the guardian shares with us, and before any thread. */
+	(void)guardian_enter(!p->opt.no_guardian);
 	cleanup_free char **envp = child_environment();
 	if (!envp)
 		return die("out of memory", NULL);
