@@ -25,7 +25,7 @@ int buf_reserve(struct buf *b, size_t more)
 		return 0;
 	size_t cap = b->cap ? b->cap : 64;
 	while (cap < need)
-		cap = cap > b->max / 2 ? need : cap * 2;
+		cap = cap > b->max / 2 ? b->max : cap * 2;
 	if (cap > b->max)
 		cap = need;
 	char *data = realloc(b->data, cap + 1);
