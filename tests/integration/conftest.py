@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
+pytest.register_assert_rewrite("client", "server", "rawhttp")
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from client import Box, Runtime, Shell  # noqa: E402
 from rawhttp import Wire  # noqa: E402
 from server import Server  # noqa: E402
 
-pytest.register_assert_rewrite("client", "server", "rawhttp")
 session_names = (f"s{number}" for number in itertools.count())
 
 

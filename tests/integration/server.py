@@ -8,6 +8,7 @@ dispositions on to children is found out. The chosen port is read from what the 
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -61,7 +62,7 @@ def read_pid(path, deadline=10.0):
 
 
 class Server:
-    def __init__(self, *args, token="s3cret", env=None, wrap=(), unix_socket=None, bashrc=BASHRC, cwd=None):
+    def __init__(self, *args, token="s3cret", env=None, wrap=(), unix_socket=None, bashrc=BASHRC, cwd=None, user=None):
         assert BINARY, "CREX_SERVER must name the server's binary"
         self.token = token
         self.unix_socket = unix_socket
@@ -69,6 +70,12 @@ class Server:
         self.home = pathlib.Path(self.scratch.name, "home")
         self.home.mkdir()
         (self.home / ".bashrc").write_text(bashrc)
+        binary = BINARY
+        if user:  # another user may not be allowed to reach the binary where it is
+            self.home.chmod(0o755)
+            self.home.parent.chmod(0o755)
+            binary = shutil.copy(BINARY, self.home.parent)
+            wrap = [*wrap, "setpriv", f"--reuid={user}", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
         self.output_path = pathlib.Path(self.scratch.name, "output")
         environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": str(self.home),
                        "LANG": "C.UTF-8", "SWEREX_AUTH_TOKEN": token, **(env or {})}
@@ -78,7 +85,7 @@ class Server:
             args = ("--auth-token", "", *args)
         where = ["--unix-socket", str(unix_socket)] if unix_socket else ["--host", "127.0.0.1", "--port", "0"]
         with open(self.output_path, "wb") as output:
-            self.process = subprocess.Popen([*wrap, BINARY, *where, *map(str, args)], stdin=subprocess.DEVNULL, stdout=output,
+            self.process = subprocess.Popen([*wrap, binary, *where, *map(str, args)], stdin=subprocess.DEVNULL, stdout=output,
                                             stderr=output, env=environment, restore_signals=False, cwd=cwd or self.home)
         self.port = None
         try:

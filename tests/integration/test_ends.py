@@ -54,7 +54,7 @@ def test_shell_ends(sh, command, code, output):
 def test_exec_ls(sh, tmp_path):
     (tmp_path / "a").write_text("")
     (tmp_path / "b").write_text("")
-    ended(sh, f"exec ls {tmp_path}", (0,), "a\nb\n")
+    ended(sh, f"exec ls -1 {tmp_path}", (0,), "a\nb\n")
 
 
 def test_exec_of_a_missing_program_keeps_or_ends_the_shell(sh):

@@ -5,6 +5,7 @@ import subprocess
 import time
 
 import pytest
+from client import HttpError
 from server import SLOW, read_pid, wait_gone
 from swerex.exceptions import CommandTimeoutError, NonZeroExitCodeError
 
@@ -237,7 +238,7 @@ def test_big_arguments(box):
 def test_nul_in_arguments(box):
     for arguments in (dict(command=["echo", "a\0b"]), dict(command="echo a\0b", shell=True), dict(command="pwd", cwd="/\0"),
                       dict(command="env", env={"A": "x\0"})):
-        with pytest.raises(ValueError):
+        with pytest.raises((ValueError, HttpError)):
             box.execute(**arguments)
     assert box.execute("true").exit_code == 0
 
@@ -246,7 +247,7 @@ def test_bad_environment_names(box):
     for env in ({"A=B": "x"}, {"": "x"}):
         try:
             box.execute(["true"], env=env)
-        except (ValueError, OSError):
+        except (ValueError, OSError, HttpError):
             pass
     assert box.execute("true").exit_code == 0
 

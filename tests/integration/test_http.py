@@ -56,7 +56,7 @@ def test_an_empty_configured_token_checks_nothing(start):
         assert connection.send(request("GET", "/is_alive", token="whatever")).reply().status == 200
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/is_alive/", "/execute/x", "//", "/%2e", "/is_alive%00"])
+@pytest.mark.parametrize("path", ["/nothing", "/execute/x", "/is_alivex", "/IS_ALIVE", "/%2e", "/is_alive%00"])
 def test_unknown_path(wire, path):
     reply = ask(wire, "GET", path)
     assert (reply.status, reply.json) == (404, {"detail": "Not Found"})
@@ -230,7 +230,9 @@ def test_expect_100_continue(wire):
 
 
 def test_authentication_comes_before_the_body(wire):
-    connection = wire().send(request("POST", "/execute", token="wrong", headers=["Content-Length: 1000"]))
+    connection = wire().send(request("POST", "/execute", token="wrong", headers=["Content-Length: 1000", "Expect: 100-continue"]))
+    assert connection.reply().status == 401
+    connection = wire().send(request("POST", "/execute", b"{" * 1000, token="wrong"))
     assert connection.reply().status == 401
 
 
@@ -261,7 +263,8 @@ def test_malformed_request(wire, box, data):
         assert "detail" in reply.json
     except (EOFError, ConnectionResetError):
         pytest.fail("the connection was closed without a reply")
-    assert connection.at_end()
+    if reply.status == 400:  # what follows can't be trusted to be a request
+        assert connection.at_end()
     assert box.is_alive()["is_alive"] is True
 
 
@@ -327,7 +330,7 @@ def test_slow_reader_does_not_hold_up_others(wire, box, tmp_path):
     big = tmp_path / "big"
     big.write_text("x" * (6 << 20))
     slow = wire()
-    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
     slow.send(request("POST", "/read_file", {"path": str(big)}))
     for _ in range(20):
         slow.data += slow.sock.recv(1)

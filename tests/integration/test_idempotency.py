@@ -76,7 +76,7 @@ def test_repeat_after_the_first_client_hung_up(wire, box, tmp_path):
     first = wire().send(request("POST", "/execute", body, headers=[f"X-Request-ID: {name}"]))
     wait_until((tmp_path / "runs").exists, "the command has begun")
     first.sock.close()
-    assert box.execute(body["command"], shell=True, request_id=name).stdout == "1\n"
+    assert box.post("execute", body, request_id=name)["stdout"] == "1\n"
     assert (tmp_path / "runs").read_text() == "x\n"
 
 

@@ -95,7 +95,7 @@ def test_requests_to_one_session_queue_in_order(sh, tmp_path):
 
 
 def test_pipelined_requests_to_one_session_run_in_order(sh, wire):
-    batch = b"".join(request("POST", "/run_in_session", {"action_type": "bash", "session": sh.name, "command": f"x=$x{number}; echo $x"})
+    batch = b"".join(request("POST", "/run_in_session", {"action_type": "bash", "session": sh.name, "command": f"x=${{x}}{number}; echo $x"})
                      for number in range(10))
     connection = wire().send(batch)
     for number in range(10):
@@ -129,7 +129,7 @@ def test_hanging_up_while_queued(sh, wire, tmp_path):
     first.send(request("POST", "/run_in_session", {"action_type": "bash", "session": sh.name,
                                                    "command": f"echo $BASHPID > {tmp_path}/pid; sleep 0.3; x=1"}))
     read_pid(tmp_path / "pid")
-    second.send(request("POST", "/run_in_session", {"action_type": "bash", "session": sh.name, "command": "x=$x2"}))
+    second.send(request("POST", "/run_in_session", {"action_type": "bash", "session": sh.name, "command": "x=${x}2"}))
     second.sock.close()
     assert json.loads(first.reply().body)["exit_code"] == 0
     assert sh.out("echo next") == "next\n"
@@ -143,7 +143,7 @@ def test_disowned_pipeline_and_coproc(sh):
 
 def test_job_control_commands(sh):
     sh("sleep 60 &")
-    sh("kill -STOP %1")
+    sh("kill -STOP %1; until jobs -s | grep -q sleep; do sleep 0.02; done")
     assert sh("bg %1").exit_code == 0
     assert sh("kill %1; wait %1").exit_code == 143
     assert sh.out("echo hi") == "hi\n"

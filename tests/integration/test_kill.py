@@ -63,11 +63,8 @@ def test_close_all(start, tmp_path, way):
     wait_gone(pid)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("way,signum", [*((way, signal.SIGTERM) for way in WAYS), ("foreground", signal.SIGINT), ("double fork", signal.SIGINT)])
 def test_orderly_end_of_the_server(start, tmp_path, way, signum):
-    if signum == signal.SIGINT and way not in ("foreground", "double fork"):
-        pytest.skip("one signal is enough for the other ways")
     box = start()
     from rawhttp import Wire
     box.create_session()

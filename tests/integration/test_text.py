@@ -209,8 +209,10 @@ def test_marker_like_text_comes_back(sh, text):
 
 def test_prompt_variable_comes_back(sh):
     sh("PS1='my prompt> '")
-    assert sh.out('echo "$PS1"') == "my prompt> \n"
-    assert sh.out('echo "$PS1$PS1$PS1"; printf "%s" "$PS1"') == "my prompt> my prompt> my prompt> \nmy prompt> "
+    for command in ('echo "$PS1"', 'echo "$PS1$PS1$PS1"; printf "%s" "$PS1"', 'printf "%s" "${PS1@P}"', 'echo "$PS1" | cat; echo "${PS1@P}" | cat'):
+        obs = sh(f"{command}; echo; echo end; (exit 5)")
+        assert obs.output.endswith("\nend\n") and obs.exit_code == 5, command
+    assert sh.out("PS1='my prompt> '; echo \"$PS1$PS1\"") == "my prompt> my prompt> \n"
 
 
 def test_whatever_the_shell_knows_of_us_can_be_printed(sh):
