@@ -64,8 +64,8 @@ class Tour:
               f"{json.dumps(shorten(reply), ensure_ascii=False)}  {paint('2', f'{took:.2f} ms')}")
         return response.status, reply
 
-    def post(self, path, **fields):
-        return self.send("POST", path, json.dumps(fields))
+    def post(self, endpoint, **fields):
+        return self.send("POST", endpoint, json.dumps(fields))
 
     def run(self, command, **fields):
         return self.post("/run_in_session", action_type="bash", command=command, check="silent", **fields)

@@ -61,6 +61,10 @@ def read_pid(path, deadline=10.0):
     return wait_until(content, f"{path} holds a pid", deadline)
 
 
+def children_of(pid):
+    return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+
+
 class Server:
     def __init__(self, *args, token="s3cret", env=None, wrap=(), unix_socket=None, bashrc=BASHRC, cwd=None, user=None):
         assert BINARY, "CREX_SERVER must name the server's binary"
@@ -88,13 +92,16 @@ class Server:
             self.process = subprocess.Popen([*wrap, binary, *where, *map(str, args)], stdin=subprocess.DEVNULL, stdout=output,
                                             stderr=output, env=environment, restore_signals=False, cwd=cwd or self.home)
         self.port = None
+        self._pid = None
         try:
             if unix_socket:
                 wait_until(self._unix_ready, "the server listens on its socket", 20)
             else:
                 self.port = wait_until(self._printed_port, "the server prints its port", 20)
+            self.pid()  # while it has no other children
         except BaseException:
-            self.kill()
+            self.process.kill()
+            self.process.wait()
             raise
 
     @property
@@ -122,14 +129,21 @@ class Server:
     def base_url(self):
         return f"http://127.0.0.1:{self.port}" if self.port else "http://localhost"
 
+    def first_pid(self):
+        """The process that was started, also behind a wrapper such as unshare: the one that a deployment signals."""
+        pid = self.process.pid
+        while os.path.basename(os.readlink(f"/proc/{pid}/exe")) != os.path.basename(BINARY):
+            pid = children_of(pid)[0]
+        return pid
+
     def pid(self):
-        """The server itself, also behind a wrapper such as unshare."""
-        if pathlib.Path(f"/proc/{self.process.pid}/exe").resolve().name == pathlib.Path(BINARY).resolve().name:
-            return self.process.pid
-        for task in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            for child in (task / "children").read_text().split():
-                return int(child)
-        return self.process.pid
+        """The process that serves: the first one's child of the same program, where a guardian stands before it."""
+        if self._pid is None:
+            self._pid = first = self.first_pid()
+            for child in children_of(first):
+                if os.readlink(f"/proc/{child}/exe") == os.readlink(f"/proc/{first}/exe"):
+                    self._pid = child
+        return self._pid
 
     def rss_kib(self):
         status = pathlib.Path(f"/proc/{self.pid()}/status").read_text()
@@ -146,12 +160,16 @@ class Server:
 
     def terminate(self, signum=signal.SIGTERM, deadline=15):
         """Orderly end; returns the exit status."""
-        os.kill(self.pid(), signum)
+        os.kill(self.first_pid(), signum)
         return self.process.wait(deadline * SLOW)
 
     def kill(self):
         if self.process.poll() is None:
-            os.kill(self.pid(), signal.SIGKILL)
+            for pid in (self.first_pid(), self.pid()):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
             self.process.kill()
             self.process.wait()
 

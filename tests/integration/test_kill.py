@@ -92,7 +92,8 @@ def test_leftover_of_a_finished_execution_goes_with_the_server(start, tmp_path):
     wait_gone(pid)
 
 
-def test_killed_server_takes_shells_and_executions_along(start, tmp_path):
+@pytest.mark.parametrize("who", ["first", "serving"])
+def test_killed_server_takes_shells_and_executions_along(start, tmp_path, who):
     """What the kernel guarantees: direct children by PDEATHSIG, foreground programs by the hangup of their terminal."""
     box = start()
     from rawhttp import Wire, request
@@ -105,20 +106,21 @@ def test_killed_server_takes_shells_and_executions_along(start, tmp_path):
     foreground, _ = begin(box, connect, tmp_path, "foreground", "default")
     execution = connect().send(request("POST", "/execute", {"command": ["sh", "-c", f"echo $$ > {tmp_path}/exec; exec sleep 2010"]}))
     execution_pid = read_pid(tmp_path / "exec")
-    os.kill(box.server.pid(), signal.SIGKILL)
+    os.kill(box.server.pid() if who == "serving" else box.server.first_pid(), signal.SIGKILL)
     for pid in (shell, execution_pid, foreground):
         wait_gone(pid)
     execution.sock.close()
 
 
+@pytest.mark.parametrize("who", ["first", "serving"])
 @pytest.mark.parametrize("way", ["setsid", "double fork", "nohup", "orphan of an orphan"])
-def test_killed_server_takes_detached_descendants_along(start, tmp_path, way):
+def test_killed_server_takes_detached_descendants_along(start, tmp_path, way, who):
     """Better than the kernel alone: see the guardian in docs/architecture.md."""
     from rawhttp import Wire
     box = start()
     box.create_session()
     pid, _ = begin(box, lambda: Wire(box.server.connect()), tmp_path, way, "default")
-    os.kill(box.server.pid(), signal.SIGKILL)
+    os.kill(box.server.pid() if who == "serving" else box.server.first_pid(), signal.SIGKILL)
     wait_gone(pid)
 
 
@@ -126,9 +128,9 @@ def test_second_signal_while_ending(start):
     box = start()
     box.create_session()
     box.run("trap '' TERM HUP INT")
-    os.kill(box.server.pid(), signal.SIGTERM)
+    os.kill(box.server.first_pid(), signal.SIGTERM)
     try:
-        os.kill(box.server.pid(), signal.SIGTERM)
+        os.kill(box.server.first_pid(), signal.SIGTERM)
     except ProcessLookupError:
         pass
     assert box.server.process.wait(15) == 0
@@ -142,7 +144,7 @@ def test_pending_requests_are_answered_or_closed_at_the_end(start):
     async def pending():
         tasks = [asyncio.create_task(box.rt.run_in_session("sleep 100")), asyncio.create_task(box.rt.execute(["sleep", "100"]))]
         await asyncio.sleep(0.3)
-        os.kill(box.server.pid(), signal.SIGTERM)
+        os.kill(box.server.first_pid(), signal.SIGTERM)
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     for result in box.go(pending(), deadline=30):
