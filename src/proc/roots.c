@@ -3,7 +3,7 @@
  * Living roots are in a growing array (as many as there are children), ended ones in a ring of fixed size, which is
  * only needed to attribute orphans. An orphan's origin must have been alive when the orphan was born; when exactly
  * one ended root was, and nothing but a root can have borne it, the orphan is that root's. What else could have borne
- * it: another orphan, which was there before or was reaped in between; or a root that the ring has forgotten. In each
+ * it: another orphan, which is there still (tree.c looks) or was reaped in between; or a root that the ring has forgotten. In each
  * of these cases the answer is no: an orphan too many may live on, a process of another tree is never killed.
  *
  * Times: /proc gives starts in ticks of 10 ms (rounded down), we note ours in ns before the clone and after the reap,
@@ -212,8 +212,7 @@ static bool could_bear(const struct root *r, uint64_t end_ns, uint64_t start)
 	return r->start < start + TICK_NS && start <= end_ns;
 }
 
-bool proc_roots_claims(pid_t root, uint64_t start, uint64_t oldest_orphan, bool (*unreaped)(void *arg, pid_t pid),
-		       void *arg)
+bool proc_roots_claims(pid_t root, uint64_t start, bool (*unreaped)(void *arg, pid_t pid), void *arg)
 {
 	if (!table.adopting)
 		return false;
@@ -226,7 +225,8 @@ bool proc_roots_claims(pid_t root, uint64_t start, uint64_t oldest_orphan, bool 
 	uint64_t own_start = own->start - own->start % TICK_NS; /* as /proc rounds */
 	if (start < own_start || start > own_end || (table.forgotten_end && start <= table.forgotten_end))
 		return false;
-	if (oldest_orphan < own_start || table.orphan_reaped >= own->start)
+	/* An orphan that was there in our time, or that ended in the tick of our start and may have borne one in it. */
+	if (table.orphan_reaped >= own->start || (table.orphan_reaped >= own_start && start == own_start))
 		return false;
 	for (size_t i = 0; i < ENDED_MAX && i < table.n_ended; i++) {
 		const struct root *r = &table.ended[i];

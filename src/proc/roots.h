@@ -36,11 +36,10 @@ enum proc_root_state proc_roots_state(pid_t root);
 /* Is pid (a direct child, alive or zombie) a root, or possibly a newborn one? start: its start in ns since boot. */
 bool proc_roots_is_root(pid_t pid, uint64_t start);
 bool proc_roots_adopting(void);
-/* Could an orphan of ours that started at `start` have come from no other tree than that of `root`? True only when
- * that is certain. oldest_orphan: the earliest start among living orphans, UINT64_MAX: none.
+/* Could an orphan of ours that started at `start` have come from no other root than `root`? True only when that is
+ * certain. (From an orphan of other origin that is still there it may have come all the same: the caller sees those.)
  * unreaped(arg, pid): whether a registered root has ended already (a zombie). */
-bool proc_roots_claims(pid_t root, uint64_t start, uint64_t oldest_orphan, bool (*unreaped)(void *arg, pid_t pid),
-		       void *arg);
+bool proc_roots_claims(pid_t root, uint64_t start, bool (*unreaped)(void *arg, pid_t pid), void *arg);
 
 uint64_t proc_roots_now(void); /* ns since boot, suspended time included, as /proc/<pid>/stat counts */
 

@@ -147,21 +147,27 @@ static void push_orphans(struct killer *k)
 	 * number that is not our root says that all of them are gone and their names reused. */
 	const struct proc_stat *namesake = proc_scan_find(&k->now, k->root);
 	bool reused = namesake && proc_stat_is_alive(namesake);
-	uint64_t oldest = UINT64_MAX;
 	for (size_t i = 0; i < k->now.n; i++) {
 		struct proc_stat *s = &k->now.items[i];
 		if (!reused && s->pid != k->root && (s->sid == k->root || s->pgrp == k->root))
 			push(k, s);
-		if (is_orphan(k, s) && s->start < oldest)
-			oldest = s->start;
 	}
 	if (!proc_roots_adopting())
 		return;
+	/* Whatever was born after an orphan of doubtful origin is doubtful too: it may be a child of that. */
+	uint64_t doubtful = UINT64_MAX;
 	for (size_t i = 0; i < k->now.n; i++) {
 		struct proc_stat *s = &k->now.items[i];
-		if (s->member || !proc_stat_is_alive(s) || !is_orphan(k, s))
+		if (s->member || !is_orphan(k, s))
 			continue;
-		if (holds_mark(k, s->pid) || proc_roots_claims(k->root, s->start, oldest, is_unreaped, k))
+		if (holds_mark(k, s->pid))
+			push(k, s);
+		else if (s->start < doubtful && !proc_roots_claims(k->root, s->start, is_unreaped, k))
+			doubtful = s->start;
+	}
+	for (size_t i = 0; i < k->now.n; i++) {
+		struct proc_stat *s = &k->now.items[i];
+		if (!s->member && s->start < doubtful && is_orphan(k, s))
 			push(k, s);
 	}
 }

@@ -49,9 +49,14 @@ static _Noreturn void guard(pid_t server, const sigset_t *signals)
 		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
 			kill(server, sig);
 	}
-	/* Again, should /proc have been unreadable or the machine too busy for the first sweep's limit. */
-	for (int i = 0; i < LAST_SWEEPS && proc_tree_kill_all() != 0; i++)
+	/* Again, should the machine have been too busy for the first sweep's limit. */
+	int killed = 1;
+	for (int i = 0; i < LAST_SWEEPS && killed > 0; i++) {
+		killed = proc_tree_kill_all();
 		reap(server, &status);
+	}
+	if (killed < 0 && getpid() == 1)
+		kill(-1, SIGKILL); /* no /proc here, but all that lives in this pid namespace is ours */
 	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
 }
 

@@ -36,7 +36,7 @@ bool wait_until(bool (*condition)(void *arg), void *arg, double seconds)
 	return true;
 }
 
-/* Zombies have an empty command line. */
+/* Zombies have an empty command line; arguments are told apart by NULs, which become blanks but for the last. */
 size_t count_processes(const char *text)
 {
 	size_t found = 0;
@@ -51,8 +51,14 @@ size_t count_processes(const char *text)
 		ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof line - 1);
 		if (fd >= 0)
 			close(fd);
-		if (n > 0 && memmem(line, (size_t)n, text, strlen(text)))
-			found++;
+		for (ssize_t i = 0; i + 1 < n; i++)
+			if (line[i] == '\0')
+				line[i] = ' ';
+		if (n > 0) {
+			line[n] = '\0';
+			bool whole = strncmp(text, "sleep ", 6) == 0;
+			found += whole ? strcmp(line, text) == 0 : strstr(line, text) != NULL;
+		}
 	}
 	if (dir)
 		closedir(dir);
@@ -115,6 +121,13 @@ int __wrap_openat(int dir, const char *path, int flags, ...);
 int __wrap_openat(int dir, const char *path, int flags, ...)
 {
 	return hit(&fault_open) ? -1 : __real_openat(dir, path, flags);
+}
+
+int __real_openat64(int dir, const char *path, int flags, ...);
+int __wrap_openat64(int dir, const char *path, int flags, ...);
+int __wrap_openat64(int dir, const char *path, int flags, ...)
+{
+	return hit(&fault_open) ? -1 : __real_openat64(dir, path, flags);
 }
 
 void *__real_malloc(size_t size);

@@ -11,7 +11,7 @@ bool wait_until(bool (*condition)(void *arg), void *arg, double seconds);
 
 double now_seconds(void);
 
-/* Living processes (zombies are not) whose command line holds `text`. */
+/* Living processes (zombies are not) whose command line holds `text`, or is it when it begins with "sleep ". */
 size_t count_processes(const char *text);
 
 size_t count_fds(void);
