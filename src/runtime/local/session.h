@@ -52,6 +52,7 @@ struct session_interrupt {
 	int quiet_looks;
 	int tries_left;
 	int kills;
+	int recovery_looks;
 	struct expect *expect;
 };
 
@@ -63,7 +64,7 @@ struct session {
 	enum session_state state;
 	int refs; /* open handles, worker jobs, the registry */
 
-	pid_t pid; /* 0 until spawned and after it was reaped */
+	pid_t pid; /* 0 until spawned */
 	int master, memfd;
 	uv_poll_t poll;   /* on master */
 	uv_timer_t timer; /* of the current action, or of the start */

@@ -3,7 +3,10 @@
  * As the user's Ctrl-C first: SIGINT to the foreground process group, and the byte 0x03 for programs that hold the
  * terminal raw and read it themselves; that as often as the client asks. Then the foreground group is killed, and the
  * shell gets SIGINT itself so that it gives up the rest of the command; repeated, because a loop of the shell's starts
- * the next program at once. A shell that ignores all that (trap '' INT around a loop of builtins) can only be ended. */
+ * the next program at once. A shell that ignores all that (trap '' INT around a loop of builtins) can only be ended.
+ *
+ * A SIGINT that meets bash between fork and wait makes it give the command up and forget that it started a program,
+ * only to wait for that one as soon as it runs our clean-up line. What is in the foreground then is such a leftover. */
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
@@ -14,7 +17,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { MAX_KILLS = 12, TRIES_MAX = 100 };
+enum { MAX_KILLS = 12, TRIES_MAX = 100, RECOVERY_LOOKS = 300 };
 static const double KILL_PAUSE = 0.03, TRY_MIN = 0.01, LOOK_PAUSE = 0.01;
 
 static void send_interrupt(struct session *s)
@@ -63,8 +66,23 @@ static bool at_foreign_prompt(struct session *s)
 	return s->intr.quiet_looks >= 2;
 }
 
+static void recovery_step(struct session *s)
+{
+	pid_t fg = tcgetpgrp(s->master);
+	if (++s->intr.recovery_looks > RECOVERY_LOOKS) {
+		session_end(s);
+		return;
+	}
+	if (s->recovery_typed && fg > 0 && fg != s->pid)
+		kill(-fg, SIGKILL);
+	if (s->step_kind == STEP_NONE)
+		session_set_step(s, STEP_INTERRUPT, KILL_PAUSE);
+}
+
 void session_interrupt_step(struct session *s)
 {
+	if (s->intr.done && s->state == SESSION_RECOVERING)
+		recovery_step(s);
 	if (!s->intr.done || s->state != SESSION_RUNNING)
 		return;
 	if (s->intr.signalled && at_foreign_prompt(s)) {
@@ -118,6 +136,6 @@ void local_interrupt(struct local *rt, const struct crex_bash_interrupt_action *
 					     .tries_left = tries, .expect = expect};
 	if (s->state == SESSION_IDLE)
 		session_interrupt_reply(s, SESSION_PROMPT_EXPECT);
-	else if (s->state == SESSION_RUNNING)
+	else
 		session_interrupt_step(s);
 }

@@ -53,6 +53,8 @@ static void process(struct session *s, const char *data, size_t len)
 			session_on_abort(s, ev.status, ev.not_started);
 			break;
 		case SCAN_PROMPT:
+			if (s->n_doubted > 0)
+				on_text(s, "", 0);
 			session_on_prompt(s, &ev);
 			break;
 		}

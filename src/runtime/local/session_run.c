@@ -21,7 +21,7 @@
 #include <termios.h>
 
 enum { CANONICAL_LINE_MAX = 4095, MESSAGE_OUTPUT_MAX = 1 << 16, DOUBT_TICKS = 200 };
-static const double PROMPT_WAIT = 0.05, DOUBT_TICK = 0.002;
+static const double PROMPT_WAIT = 0.05, DOUBT_TICK = 0.002, RECOVERY_WAIT = 0.03;
 
 void session_job_free(struct session_job *job)
 {
@@ -377,6 +377,8 @@ void session_give_up(struct session *s, int status)
 	if (shell_append_recovery(&text, s->scan.session_nonce, s->scan.command_nonce) < 0 ||
 	    !session_store_text(s, &text) || !session_type_line(s))
 		lose_terminal(s);
+	else if (s->intr.done)
+		session_set_step(s, STEP_INTERRUPT, RECOVERY_WAIT);
 }
 
 /* A prompt without the report that should precede it. True when a function of the user's named `builtin` was the
