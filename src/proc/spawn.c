@@ -98,7 +98,7 @@ struct kernel_dirent {
 
 /* Without close_range: what /proc lists, or all numbers up to the limit. Every fd of ours is CLOEXEC anyway, this
  * is for those that were inherited or made by a host program. */
-NO_ASAN static void close_listed(int first, int keep)
+NO_ASAN static void close_listed(int first, int keep, int keep_last)
 {
 	_Alignas(struct kernel_dirent) char entries[4096];
 	int dir = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -106,7 +106,7 @@ NO_ASAN static void close_listed(int first, int keep)
 		struct rlimit nofile = {.rlim_cur = CLOSE_LOOP_MAX};
 		getrlimit(RLIMIT_NOFILE, &nofile);
 		for (int fd = first; fd < CLOSE_LOOP_MAX && (rlim_t)fd < nofile.rlim_cur; fd++)
-			if (fd != keep)
+			if (fd < keep || fd > keep_last)
 				close(fd);
 		return;
 	}
@@ -118,7 +118,7 @@ NO_ASAN static void close_listed(int first, int keep)
 			const char *p = e->name;
 			for (; *p >= '0' && *p <= '9'; p++)
 				fd = fd * 10 + (*p - '0');
-			if (!*p && p != e->name && fd >= first && fd != keep && fd != dir)
+			if (!*p && p != e->name && fd >= first && (fd < keep || fd > keep_last) && fd != dir)
 				close(fd);
 			at += e->reclen;
 		}
@@ -136,26 +136,27 @@ NO_ASAN static int close_span(unsigned first, unsigned last)
 #endif
 }
 
-NO_ASAN static void close_others(int keep)
+NO_ASAN static void close_others(int keep, int keep_last)
 {
 	int r;
 	if (keep < 3)
 		r = close_span(3, ~0U);
 	else
-		r = close_span(3, (unsigned)keep - 1) | close_span((unsigned)keep + 1, ~0U);
+		r = close_span(3, (unsigned)keep - 1) | close_span((unsigned)keep_last + 1, ~0U);
 	if (r < 0)
-		close_listed(3, keep);
+		close_listed(3, keep, keep_last);
 }
 
 /* A source that lies where another target will be is first moved out of the way. */
 NO_ASAN static bool place_fds(const struct proc_spec *s)
 {
-	int from[4] = {s->fd0, s->fd1, s->fd2, s->extra_fd};
-	const int to[4] = {0, 1, 2, s->extra_target};
-	int n = s->extra_fd >= 0 ? 4 : 3;
-	int clear_of = n == 4 && s->extra_target >= 2 ? s->extra_target + 1 : 3;
+	int from[5] = {s->fd0, s->fd1, s->fd2, s->extra_fd, s->next_fd};
+	const int to[5] = {0, 1, 2, s->extra_target, s->extra_target + 1};
+	int n = s->extra_fd < 0 ? 3 : s->next_fd < 0 ? 4 : 5;
+	int clear_of = n > 3 ? to[n - 1] + 1 : 3;
 	for (int i = 0; i < n; i++) {
-		if (from[i] == to[i] || (from[i] > 2 && (n < 4 || from[i] != s->extra_target)))
+		bool in_the_way = from[i] <= 2 || (n > 3 && from[i] >= to[3] && from[i] <= to[n - 1]);
+		if (from[i] == to[i] || !in_the_way)
 			continue;
 		from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, clear_of);
 		if (from[i] < 0)
@@ -238,7 +239,7 @@ NO_ASAN static int child_main(void *arg)
 	if (!place_fds(s))
 		fail(c, PROC_STAGE_SETUP);
 	if (c->pipe_fd < 0) /* else CLOEXEC must do: the report's pipe is among them */
-		close_others(s->extra_fd >= 0 ? s->extra_target : -1);
+		close_others(s->extra_fd >= 0 ? s->extra_target : -1, s->extra_target + (s->next_fd >= 0));
 	if (s->controlling_tty && ioctl(0, TIOCSCTTY, 0) < 0)
 		fail(c, PROC_STAGE_SETUP);
 	if (s->cwd && chdir(s->cwd) < 0)

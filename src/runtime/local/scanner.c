@@ -9,65 +9,71 @@
 
 #include <string.h>
 
-enum { FS = 0x1C, MAX_STATUS_DIGITS = 4 };
+enum { FS = 0x1C, MAX_DIGITS = 9 };
 
 enum match { MATCH_NO, MATCH_PARTIAL, MATCH_FULL };
 
-/* Compares what follows the letter with "<nonce>", then for S and P ":<digits>", then for S ":" and an optional '1',
- * then FS. */
-static enum match match_report(const struct scanner *s, const char *p, size_t n, struct scan_event *ret, size_t *ret_len)
+struct reader {
+	const char *p, *end;
+};
+
+/* Reads ":<digits>"; PARTIAL also when a further digit may follow. */
+static enum match match_number(struct reader *r, int *ret)
+{
+	if (r->p == r->end)
+		return MATCH_PARTIAL;
+	if (*r->p++ != ':')
+		return MATCH_NO;
+	int digits = 0, n = 0;
+	for (; r->p < r->end && *r->p >= '0' && *r->p <= '9'; r->p++, digits++) {
+		if (digits == MAX_DIGITS)
+			return MATCH_NO;
+		n = n * 10 + (*r->p - '0');
+	}
+	if (r->p == r->end)
+		return MATCH_PARTIAL;
+	*ret = n;
+	return digits > 0 ? MATCH_FULL : MATCH_NO;
+}
+
+/* Reads ":" and an optional '1'. */
+static enum match match_flag(struct reader *r, bool *ret)
+{
+	if (*r->p++ != ':')
+		return MATCH_NO;
+	if (r->p < r->end && *r->p == '1') {
+		*ret = true;
+		r->p++;
+	}
+	return r->p == r->end ? MATCH_PARTIAL : MATCH_FULL;
+}
+
+static enum match match_nonce(struct reader *r, const char *nonce)
+{
+	size_t left = (size_t)(r->end - r->p), have = left < NONCE_LEN ? left : NONCE_LEN;
+	if (!nonce[0] || memcmp(r->p, nonce, have) != 0)
+		return MATCH_NO;
+	r->p += have;
+	return have < NONCE_LEN ? MATCH_PARTIAL : MATCH_FULL;
+}
+
+static enum match match_report(const struct scanner *s, const char *p, size_t n, struct scan_event *ret)
 {
 	if (n < 2)
 		return MATCH_PARTIAL;
 	char kind = p[1];
 	if (kind != 'E' && kind != 'S' && kind != 'P')
 		return MATCH_NO;
-	const char *nonce = kind == 'E' ? s->command_nonce : s->session_nonce;
-	size_t i = 2, have = n - i < NONCE_LEN ? n - i : NONCE_LEN;
-	if (!nonce[0] || memcmp(p + i, nonce, have) != 0)
-		return MATCH_NO;
-	if (have < NONCE_LEN)
-		return MATCH_PARTIAL;
-	i += NONCE_LEN;
-	int status = 0;
-	bool not_started = false;
-	if (kind != 'E') {
-		if (i == n)
-			return MATCH_PARTIAL;
-		if (p[i++] != ':')
-			return MATCH_NO;
-		size_t digits = 0;
-		for (; i < n && p[i] >= '0' && p[i] <= '9'; i++, digits++) {
-			if (digits == MAX_STATUS_DIGITS)
-				return MATCH_NO;
-			status = status * 10 + (p[i] - '0');
-		}
-		if (i == n)
-			return MATCH_PARTIAL;
-		if (digits == 0)
-			return MATCH_NO;
-	}
-	if (kind == 'S') {
-		if (p[i++] != ':')
-			return MATCH_NO;
-		if (i == n)
-			return MATCH_PARTIAL;
-		if (p[i] == '1') {
-			not_started = true;
-			i++;
-		}
-	}
-	if (i == n)
-		return MATCH_PARTIAL;
-	if (p[i] != FS)
-		return MATCH_NO;
-	*ret_len = i + 1;
-	*ret = (struct scan_event){
-		.kind = kind == 'E' ? SCAN_END : kind == 'S' ? SCAN_ABORT : SCAN_PROMPT,
-		.status = status,
-		.not_started = not_started,
-	};
-	return MATCH_FULL;
+	struct reader r = {p + 2, p + n};
+	*ret = (struct scan_event){.kind = kind == 'E' ? SCAN_END : kind == 'S' ? SCAN_ABORT : SCAN_PROMPT};
+	enum match m = match_nonce(&r, kind == 'E' ? s->command_nonce : s->session_nonce);
+	if (m == MATCH_FULL)
+		m = match_number(&r, &ret->status);
+	if (m == MATCH_FULL && kind == 'P')
+		m = match_number(&r, &ret->prompt_number);
+	if (m == MATCH_FULL && kind == 'S')
+		m = match_flag(&r, &ret->not_started);
+	return m == MATCH_FULL && *r.p != FS ? MATCH_NO : m;
 }
 
 /* Gives out the held bytes up to the next FS behind the first byte. */
@@ -83,7 +89,7 @@ static void release_held(struct scanner *s, struct scan_event *ret)
 
 size_t scanner_feed(struct scanner *s, const char *data, size_t len, struct scan_event *ret)
 {
-	size_t used = 0, report_len = 0;
+	size_t used = 0;
 	*ret = (struct scan_event){.kind = SCAN_NONE};
 	if (s->n_held == 0) {
 		const char *fs = len ? memchr(data, FS, len) : NULL;
@@ -95,7 +101,7 @@ size_t scanner_feed(struct scanner *s, const char *data, size_t len, struct scan
 	}
 	for (;;) {
 		if (s->n_held > 0) {
-			switch (match_report(s, s->held, s->n_held, ret, &report_len)) {
+			switch (match_report(s, s->held, s->n_held, ret)) {
 			case MATCH_FULL:
 				memcpy(s->text, s->held, s->n_held);
 				ret->text = s->text;
@@ -106,6 +112,7 @@ size_t scanner_feed(struct scanner *s, const char *data, size_t len, struct scan
 				release_held(s, ret);
 				return used;
 			case MATCH_PARTIAL:
+				*ret = (struct scan_event){.kind = SCAN_NONE};
 				break;
 			}
 		}

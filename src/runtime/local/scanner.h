@@ -1,9 +1,9 @@
 /* runtime/local/scanner.h: finding our own reports in the raw output of a session's terminal.
  *
  * Three reports may stand in the stream, each between two FS bytes (0x1C) and behind a random number:
- *   FS 'E' <nonce of this command> FS            the command has ended, its state is in the memfd
+ *   FS 'E' <nonce of this command>:<0 or 1> FS    the command has ended, its state is in the pipe; 0: a prompt follows
  *   FS 'S' <nonce of the session>:<status>:[1] FS the command was given up; "1": before its first word ran
- *   FS 'P' <nonce of the session>:<status> FS     the shell is at its prompt
+ *   FS 'P' <nonce of the session>:<status>:<number> FS  the shell is at its prompt; the number grows with each line read
  * Everything else, FS bytes included, is the user's text. Pure and incremental. */
 #ifndef RUNTIME_LOCAL_SCANNER_H
 #define RUNTIME_LOCAL_SCANNER_H
@@ -19,8 +19,9 @@ struct scan_event {
 	enum scan_kind kind;
 	const char *text; /* borrowed, valid until the next call; a report's own bytes likewise */
 	size_t len;
-	int status;       /* SCAN_ABORT, SCAN_PROMPT */
-	bool not_started; /* SCAN_ABORT */
+	int status;       /* the number behind the nonce */
+	int prompt_number; /* SCAN_PROMPT */
+	bool not_started;  /* SCAN_ABORT */
 };
 
 struct scanner {

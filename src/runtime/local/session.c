@@ -50,11 +50,14 @@ void session_unref(struct session *s)
 	keep_deinit(&s->out);
 	buf_deinit(&s->window);
 	buf_deinit(&s->tx);
+	buf_deinit(&s->report);
 	shell_state_deinit(&s->shell);
 	if (s->master >= 0)
 		close(s->master);
 	if (s->memfd >= 0)
 		close(s->memfd);
+	if (s->report_fd >= 0)
+		close(s->report_fd);
 	if (s->rcfile)
 		unlink(s->rcfile);
 	free(s->rcfile);
@@ -88,6 +91,8 @@ static void close_handles(struct session *s)
 	s->handles_open = false;
 	if (s->poll.data)
 		uv_close((uv_handle_t *)&s->poll, handle_closed_cb);
+	if (s->report_poll.data)
+		uv_close((uv_handle_t *)&s->report_poll, handle_closed_cb);
 	uv_close((uv_handle_t *)&s->timer, handle_closed_cb);
 	uv_close((uv_handle_t *)&s->step, handle_closed_cb);
 }
@@ -237,12 +242,13 @@ static struct session *session_new(struct local *rt, const struct crex_create_se
 	s->name[req->session.len] = '\0';
 	s->name_len = req->session.len;
 	s->rt = rt;
-	s->master = s->memfd = -1;
+	s->master = s->memfd = s->report_fd = -1;
 	s->queue_tail = &s->queue;
 	text_clean_init(&s->clean);
 	keep_init(&s->out, rt->config.max_output);
 	buf_init(&s->window, 1 << 17);
 	buf_init(&s->tx, 1 << 20);
+	buf_init(&s->report, 1 << 26);
 	shell_state_init(&s->shell);
 	session_make_nonce(s->scan.session_nonce);
 	session_make_nonce(s->scan.command_nonce);

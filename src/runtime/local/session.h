@@ -65,8 +65,9 @@ struct session {
 	int refs; /* open handles, worker jobs, the registry */
 
 	pid_t pid; /* 0 until spawned */
-	int master, memfd;
-	uv_poll_t poll;   /* on master */
+	int master, memfd, report_fd;
+	uv_poll_t poll;        /* on master */
+	uv_poll_t report_poll; /* on report_fd */
 	uv_timer_t timer; /* of the current action, or of the start */
 	uv_timer_t step;  /* the next step of an interrupt, the wait for a prompt, the doubt about one */
 	bool handles_open;
@@ -76,12 +77,15 @@ struct session {
 	struct keep out;    /* cleaned output since the last reply */
 	struct buf window;  /* the newest cleaned output, only while an expect is looked for */
 	size_t window_seen;
+	struct buf report;  /* what has come through the pipe for this command */
 	struct buf tx;      /* what the terminal didn't take yet */
+	size_t idle_len;    /* of out when the last prompt came */
 	struct shell_state shell;
 	size_t text_len;    /* of what stands in the memfd */
 	char *rcfile;       /* owned; a temporary startup file that is still to be removed, or NULL */
 
 	bool prompt_seen;   /* P has come since the last E */
+	int prompt_number;  /* of the last P */
 	bool promptless;    /* the last prompt never showed: the user has redirected the shell's stderr */
 	bool recovery_typed;
 	bool drop_output;   /* what comes is of our own making or of a command that was given up */
@@ -130,6 +134,7 @@ int session_start(struct session *s, const struct crex_str_list *startup_source)
 /* session_io.c */
 void session_io_start(struct session *s);
 void session_io_drain(struct session *s); /* reads what is there, without waiting */
+void session_read_report(struct session *s);
 void session_write(struct session *s, const char *data, size_t len);
 bool session_type_line(struct session *s); /* the constant line; false: the terminal is gone */
 bool session_store_text(struct session *s, const struct buf *text);
@@ -151,7 +156,7 @@ struct session_job *session_take_current(struct session *s);
 struct session_job *session_pop_job(struct session *s); /* the queue must not be empty */
 void session_take_output(struct session *s, struct crex_observation *obs);
 void session_pump(struct session *s); /* starts the next action if one can be started */
-void session_on_end(struct session *s); /* E: the state of the shell is known */
+void session_on_end(struct session *s, bool prompt_follows); /* E: the state of the shell is known */
 void session_on_prompt(struct session *s, const struct scan_event *ev); /* P */
 void session_on_output(struct session *s, const char *text, size_t len); /* cleaned */
 void session_give_up(struct session *s, int status); /* starts the recovery */

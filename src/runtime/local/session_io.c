@@ -47,7 +47,7 @@ static void process(struct session *s, const char *data, size_t len)
 		case SCAN_END:
 			if (s->n_doubted > 0)
 				on_text(s, "", 0);
-			session_on_end(s);
+			session_on_end(s, ev.status == 0);
 			break;
 		case SCAN_ABORT:
 			session_on_abort(s, ev.status, ev.not_started);
@@ -124,15 +124,49 @@ static void poll_cb(uv_poll_t *poll, int status, int events)
 	session_unref(s);
 }
 
+void session_read_report(struct session *s)
+{
+	char data[4096];
+	for (;;) {
+		ssize_t n = read(s->report_fd, data, sizeof data);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		/* past the cap it is only kept flowing: the next command then finds no $_ or traps put back */
+		buf_append(&s->report, data, (size_t)n);
+		if ((size_t)n < sizeof data)
+			return;
+	}
+}
+
+/* Only a report larger than the pipe needs this; the others are read when E has come. */
+static void report_cb(uv_poll_t *poll, int status, int events)
+{
+	struct session *s = poll->data;
+	if (status < 0 || (events & UV_DISCONNECT))
+		uv_poll_stop(poll);
+	else
+		session_read_report(s);
+}
+
+static bool start_poll(struct session *s, uv_poll_t *poll, int fd)
+{
+	if (uv_poll_init(s->rt->loop, poll, fd) < 0)
+		return false;
+	poll->data = s;
+	session_ref(s); /* until the handle is closed */
+	return true;
+}
+
 void session_io_start(struct session *s)
 {
-	if (uv_poll_init(s->rt->loop, &s->poll, s->master) < 0) {
+	if (!start_poll(s, &s->poll, s->master) || !start_poll(s, &s->report_poll, s->report_fd)) {
 		session_end(s);
 		return;
 	}
-	s->poll.data = s;
-	session_ref(s); /* until the handle is closed */
 	update_poll(s);
+	uv_poll_start(&s->report_poll, UV_READABLE | UV_DISCONNECT, report_cb);
 }
 
 void session_write(struct session *s, const char *data, size_t len)

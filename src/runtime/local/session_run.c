@@ -108,11 +108,23 @@ void session_job_reply(struct session_job *job, struct crex_observation *obs)
 	session_job_free(job);
 }
 
+/* Programs with a line editor echo what was typed; upstream takes that away too. */
+static void strip_echo(const struct session_job *job, struct crex_observation *obs)
+{
+	size_t n = job->req.command.len;
+	if (!job->req.is_interactive_command || n == 0 || obs->output_len <= n || obs->output[n] != '\n' ||
+	    memcmp(obs->output, job->req.command.ptr, n) != 0)
+		return;
+	obs->output_len -= n + 1;
+	memmove(obs->output, obs->output + n + 1, obs->output_len + 1);
+}
+
 static void reply_current(struct session *s, int status)
 {
 	struct session_job *job = session_take_current(s);
 	struct crex_observation obs = CREX_OBSERVATION_INIT;
 	session_take_output(s, &obs);
+	strip_echo(job, &obs);
 	obs.has_exit_code = true;
 	obs.exit_code = job->req.is_interactive_command ? 0 : status;
 	obs.failure_reason = "";
@@ -232,6 +244,29 @@ void session_pump(struct session *s)
 	session_unref(s);
 }
 
+/* "[1]+  Done                    sleep 5" and the like, which bash prints before a prompt. */
+static bool is_job_notice(const char *line, size_t len)
+{
+	size_t i = 1;
+	while (i < len && line[i] >= '0' && line[i] <= '9')
+		i++;
+	return len > 4 && line[0] == '[' && i > 1 && line[i] == ']' && memchr("+- ", line[i + 1], 3);
+}
+
+/* Between the report and the prompt stand bash's notices about jobs, and perhaps a line of a background program. */
+static void sort_out_notices(struct session *s)
+{
+	const char *p = s->window.data, *end = p + s->window.len;
+	while (s->window.len > 0 && p < end) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		size_t n = nl ? (size_t)(nl + 1 - p) : (size_t)(end - p);
+		if (!is_job_notice(p, n))
+			keep_append(&s->out, p, n);
+		p += n;
+	}
+	buf_deinit(&s->window);
+}
+
 static void doubt_tick(struct session *s)
 {
 	if (s->output_came || s->state != SESSION_RUNNING)
@@ -253,6 +288,8 @@ static void step_cb(uv_timer_t *timer)
 		break;
 	case STEP_PROMPT_WAIT:
 		s->promptless = true;
+		if (s->state == SESSION_IDLE)
+			sort_out_notices(s);
 		if (s->state == SESSION_RECOVERING)
 			session_give_up(s, s->abort_status);
 		else
@@ -281,20 +318,12 @@ void session_set_step(struct session *s, enum session_step kind, double seconds)
 	uv_timer_start(&s->step, step_cb, ms > 0 ? ms : 1, 0);
 }
 
-static void read_report(struct session *s)
+static void take_report(struct session *s)
 {
-	struct stat st;
-	if (fstat(s->memfd, &st) < 0 || st.st_size <= 0)
-		return;
-	size_t from = s->text_len < (size_t)st.st_size ? s->text_len : 0, len = (size_t)st.st_size - from;
-	cleanup_free char *data = malloc(len + 1);
-	if (!data)
-		return;
-	ssize_t n = pread(s->memfd, data, len, (off_t)from);
-	if (n <= 0)
-		return;
-	data[n] = '\0';
-	shell_parse_report(data, (size_t)n, s->scan.command_nonce, &s->shell);
+	session_read_report(s);
+	if (s->report.data)
+		shell_parse_report(s->report.data, s->report.len, s->scan.command_nonce, &s->shell);
+	buf_deinit(&s->report);
 }
 
 static void finish_start(struct session *s)
@@ -323,14 +352,15 @@ static void flush_clean(struct session *s)
 		keep_append(&s->out, scratch->data, scratch->len);
 }
 
-void session_on_end(struct session *s)
+void session_on_end(struct session *s, bool prompt_follows)
 {
 	enum session_state was = s->state;
 	if (was != SESSION_STARTING && was != SESSION_RUNNING && was != SESSION_RECOVERING)
 		return;
 	session_ref(s);
 	flush_clean(s);
-	read_report(s);
+	take_report(s);
+	proc_pty_reset(s->master); /* bash reads its next line with the terminal as it should be */
 	if (was == SESSION_RECOVERING)
 		s->shell.status = s->abort_status;
 	s->state = SESSION_IDLE;
@@ -339,10 +369,8 @@ void session_on_end(struct session *s)
 	bool late = s->running_text && !s->intr.done;
 	free(s->running_text);
 	s->running_text = NULL;
-	if (s->promptless)
-		session_set_step(s, STEP_NONE, 0);
-	else
-		session_set_step(s, STEP_PROMPT_WAIT, PROMPT_WAIT);
+	s->promptless = !prompt_follows;
+	session_set_step(s, prompt_follows ? STEP_PROMPT_WAIT : STEP_NONE, PROMPT_WAIT);
 	if (was == SESSION_STARTING)
 		finish_start(s);
 	else if (s->current)
@@ -385,7 +413,8 @@ void session_give_up(struct session *s, int status)
  * cause: bash has read nothing of the memfd. Takes the function away and types our line again. */
 static bool handle_hijack(struct session *s)
 {
-	if (lseek(s->memfd, 0, SEEK_CUR) != 0)
+	/* in recovery a builtin that is disabled (`enable -n printf`) shows as a report that never comes */
+	if (s->state == SESSION_RUNNING && lseek(s->memfd, 0, SEEK_CUR) != 0)
 		return false;
 	const char *line = shell_unhijack_line();
 	switch (s->hijack_stage++) {
@@ -394,8 +423,10 @@ static bool handle_hijack(struct session *s)
 		return true;
 	case 1: {
 		bool unused;
-		free(keep_steal(&s->out, NULL, &unused));
-		session_type_line(s);
+		if (s->state == SESSION_RUNNING)
+			free(keep_steal(&s->out, NULL, &unused));
+		if (lseek(s->memfd, 0, SEEK_SET) == 0)
+			session_type_line(s);
 		return true;
 	}
 	default:
@@ -406,8 +437,18 @@ static bool handle_hijack(struct session *s)
 
 void session_on_prompt(struct session *s, const struct scan_event *ev)
 {
-	bool fresh = !s->prompt_seen;
+	bool fresh = !s->prompt_seen, again = ev->prompt_number == s->prompt_number;
+	/* A second prompt without a line read: bash has met an end of file or a late SIGINT at its prompt. What it says
+	 * then is nobody's output, even if our next line is on its way already. */
+	bool unread = s->state == SESSION_RUNNING && lseek(s->memfd, 0, SEEK_CUR) == 0;
+	if (again && (s->state == SESSION_IDLE || unread)) {
+		if (s->out.buf.len > s->idle_len)
+			keep_drop_tail(&s->out, s->out.buf.len - s->idle_len);
+		if (!fresh)
+			return;
+	}
 	s->prompt_seen = true;
+	s->prompt_number = ev->prompt_number;
 	s->promptless = false;
 	if (s->step_kind == STEP_PROMPT_WAIT)
 		session_set_step(s, STEP_NONE, 0);
@@ -416,6 +457,8 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 	case SESSION_ENDING:
 		break;
 	case SESSION_IDLE:
+		sort_out_notices(s);
+		s->idle_len = s->out.buf.len;
 		session_pump(s);
 		break;
 	case SESSION_RUNNING:
@@ -439,6 +482,8 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 
 void session_on_output(struct session *s, const char *text, size_t len)
 {
+	if (s->state == SESSION_IDLE && !s->prompt_seen && !s->promptless && buf_append(&s->window, text, len) == 0)
+		return;
 	keep_append(&s->out, text, len);
 	const struct expect *e = s->intr.done ? s->intr.expect : s->current ? s->current->expect : NULL;
 	if (!e || len == 0)
@@ -475,6 +520,7 @@ void session_on_output(struct session *s, const char *text, size_t len)
 		struct session_job *job = session_take_current(s);
 		struct crex_observation obs = CREX_OBSERVATION_INIT;
 		session_take_output(s, &obs);
+		strip_echo(job, &obs);
 		obs.has_exit_code = job->req.is_interactive_command;
 		obs.failure_reason = "";
 		obs.expect_string = steal_ptr(pattern);

@@ -24,7 +24,7 @@ struct start_job {
 	struct buf bootstrap;
 	char *const *envp;
 	/* results */
-	int master, memfd;
+	int master, memfd, report_fd;
 	pid_t pid;
 	int error;
 	enum proc_stage stage;
@@ -83,6 +83,16 @@ static int make_rcfile(struct start_job *job)
 	return write_all(fd, job->bootstrap.data, job->bootstrap.len);
 }
 
+static int open_report_pipe(int *ret_read, int *ret_write)
+{
+	int ends[2];
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	*ret_read = ends[0];
+	*ret_write = ends[1];
+	return fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
+}
+
 static const char *path_of(char *const *envp)
 {
 	for (; envp && *envp; envp++)
@@ -93,13 +103,16 @@ static const char *path_of(char *const *envp)
 
 static int start(struct start_job *job)
 {
-	cleanup_fd int slave = -1;
+	cleanup_fd int slave = -1, report_write = -1;
 	int r = proc_pty_open(ROWS, COLS, &job->master, &slave);
 	if (r < 0)
 		return r;
 	job->memfd = open_command_file();
 	if (job->memfd < 0)
 		return job->memfd;
+	r = open_report_pipe(&job->report_fd, &report_write);
+	if (r < 0)
+		return r;
 	r = make_rcfile(job);
 	if (r < 0)
 		return r;
@@ -113,8 +126,9 @@ static int start(struct start_job *job)
 		.fd0 = slave,
 		.fd1 = slave,
 		.fd2 = slave,
-		.extra_fd = job->memfd,
-		.extra_target = SHELL_FD_TEXT_IN,
+		.extra_fd = report_write,
+		.extra_target = SHELL_FD_REPORT_IN,
+		.next_fd = job->memfd, /* SHELL_FD_TEXT_IN */
 		.controlling_tty = true,
 		.subreaper = true,
 	};
@@ -133,7 +147,9 @@ static void start_work_cb(uv_work_t *work)
 		close(job->master);
 	if (job->memfd >= 0)
 		close(job->memfd);
-	job->master = job->memfd = -1;
+	if (job->report_fd >= 0)
+		close(job->report_fd);
+	job->master = job->memfd = job->report_fd = -1;
 }
 
 static void start_done_cb(uv_work_t *work, int status)
@@ -150,6 +166,7 @@ static void start_done_cb(uv_work_t *work, int status)
 		crex_error_set_errno(&err, -job->error, job->stage == PROC_STAGE_EXEC ? "bash" : NULL);
 	s->master = job->master;
 	s->memfd = job->memfd;
+	s->report_fd = job->report_fd;
 	s->pid = job->pid;
 	if (job->rcfile_is_temporary && job->error == 0)
 		s->rcfile = strdup(job->rcfile);
@@ -174,7 +191,7 @@ int session_start(struct session *s, const struct crex_str_list *startup_source)
 	job->work.data = job;
 	job->s = s;
 	job->envp = s->rt->config.envp;
-	job->master = job->memfd = -1;
+	job->master = job->memfd = job->report_fd = -1;
 	session_ref(s);
 	uv_queue_work(s->rt->loop, &job->work, start_work_cb, start_done_cb);
 	return 0;

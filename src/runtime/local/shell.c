@@ -6,13 +6,13 @@
  *
  *     { <put back $?, $_, set flags, traps>
  *     <the user's command>
- *     }; { <report to the memfd, take flags and traps away, E report to the terminal> } >&57 2>&57
+ *     }; { <report through the pipe, take flags and traps away> } >&57 2>&57; <tidy up, E report to the terminal>
  *
- * Flags and traps (xtrace, verbose, errexit, functrace, monitor, DEBUG, ERR) are in force only while the user's
- * command runs; our own words run without them and with their trace going to the sink. Monitor mode is off between
- * commands because bash then drops its notices about ended jobs.
+ * Flags and traps (xtrace, verbose, errexit, functrace, DEBUG, ERR) are in force only while the user's command runs;
+ * our own words run without them, the first of them with their trace going to the sink. The report goes through a pipe
+ * rather than a file because `ulimit -f` would kill a shell that writes to one.
  *
- * The descriptors: bash inherits the memfd at 9. To become close-on-exec it takes a detour, as the sink does: when
+ * The descriptors: bash inherits the pipe at 8 and the memfd at 9. To become close-on-exec they take a detour: when
  * bash redirects descriptor 0 for a group it saves the old one at the lowest free number from 10 on, close-on-exec, and
  * a duplicate made of such a saved descriptor inherits that flag. It is the only way to a private descriptor in a
  * shell that has no loadable builtins at hand; bash has done so since 3.x (redir.c, add_undo_redirect). */
@@ -26,7 +26,7 @@ enum { FIELD_MAX = 16 * 1024 * 1024 };
 
 void shell_state_init(struct shell_state *st)
 {
-	*st = (struct shell_state){.flags = "m"};
+	*st = (struct shell_state){.flags = ""};
 	buf_init(&st->last_arg, FIELD_MAX);
 	buf_init(&st->xtrace_fd, 16);
 	buf_init(&st->trap_debug, FIELD_MAX);
@@ -42,17 +42,23 @@ void shell_state_deinit(struct shell_state *st)
 }
 
 /* PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is assigned
- * last, behind the report, since a user may have made it readonly and bash gives up the list then. */
+ * last, behind the report, since a user may have made it readonly and bash gives up the list then. Where stderr is no
+ * terminal no prompt would reach us, and a file should not get one: E says so. What the user's program has left unread
+ * on the terminal would be run as a command: it is read away. A shell that reads its commands from elsewhere than the
+ * terminal (`exec <file`) would run that file: stdin is put back. */
 static int append_epilogue(struct buf *out, const char *session_nonce, const char *nonce)
 {
 	return buf_printf(out,
-			  "{ \\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' %s \"$?\" \"$-\" \"${BASH_XTRACEFD-}\" \"${_-}\" %s >&58; "
-			  "\\builtin trap -p DEBUG >&58; \\builtin printf ':%%s:' %s >&58; "
-			  "\\builtin trap -p ERR >&58; \\builtin printf ':%%s:' %s >&58; "
-			  "\\builtin trap - DEBUG ERR; \\builtin set +xveTm; "
-			  "[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; "
-			  "\\builtin unset -v PROMPT_COMMAND; \\builtin printf '\\034E%%s\\034' %s >&59; "
-			  "PS1='\\034P%s:$?\\034' PS2= PS0=; } >&57 2>&57\n",
+			  "{ \\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' %s \"$?\" \"$-\" \"${BASH_XTRACEFD-}\" \"${_-}\" %s >&56; "
+			  "\\builtin trap -p DEBUG >&56; \\builtin printf ':%%s:' %s >&56; "
+			  "\\builtin trap -p ERR >&56; \\builtin printf ':%%s:' %s >&56; "
+			  "\\builtin trap - DEBUG ERR; \\builtin set +xveT; "
+			  "[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; \\builtin unset -v PROMPT_COMMAND; "
+			  "[[ -t 0 ]] || \\exec <&59; "
+			  "\\builtin read -r -t 0 -u 59 && \\builtin read -r -d '' -t 0.01 -u 59 __crex; "
+			  "\\builtin unset -v __crex; } >&57 2>&57; "
+			  "[[ -t 2 ]]; \\builtin printf '\\034E%%s:%%s\\034' %s \"$?\" >&59; "
+			  "PS2= PS0= PS1=; [[ ! -t 2 ]] || PS1='\\034P%s:$?:\\#\\034'\n",
 			  nonce, nonce, nonce, nonce, nonce, session_nonce);
 }
 
@@ -84,8 +90,8 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 		"if ((BASH_VERSINFO[0] > 3)); then eval 'exec {__crex}<&0 {__crex_b}<&0; exec {__crex}<&- {__crex_b}<&-'; "
 		"else __crex=10 __crex_b=11; fi\n"
 		"__crex_n='<>/dev/null'; [[ -w /dev/null ]] || __crex_n='<&9'\n"
-		"eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; "
-		"{ { exec 57<&$__crex_b; } <&1; } $__crex_n; exec 9<&-\"\n"
+		"eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; { { exec 56<&$__crex_b; } <&1; } <&8; "
+		"{ { exec 57<&$__crex_b; } <&1; } $__crex_n; exec 8<&- 9<&-\"\n"
 		"unset -v __crex __crex_b __crex_n\n"
 		"[[ -f ~/.bashrc && -r ~/.bashrc ]] && . ~/.bashrc\n");
 	for (size_t i = 0; r == 0 && i < startup_source->count; i++) {
@@ -95,14 +101,15 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 	}
 	if (r == 0)
 		r = buf_append_str(out, "{ \\builtin set +o history +o emacs +o vi +H; \\builtin unset -v MAILCHECK; "
-					"\\builtin :; } >&57 2>&57\n");
+					"IGNOREEOF=1000; \\builtin :; } >&57 2>&57\n");
 	return r < 0 ? r : append_epilogue(out, session_nonce, nonce);
 }
 
+/* The leading Ctrl-U takes away what may stand on the line already. */
 int shell_append_typed_line(struct buf *out, const char *session_nonce)
 {
 	return buf_printf(out,
-			  " IFS= \\builtin read -r -d '' -u 58 __crex; \\builtin eval \"$__crex\" || "
+			  "\025 IFS= \\builtin read -r -d '' -u 58 __crex; \\builtin eval \"$__crex\" || "
 			  "\\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59\n",
 			  session_nonce);
 }
@@ -200,7 +207,8 @@ int shell_append_recovery(struct buf *out, const char *session_nonce, const char
 const char *shell_unhijack_line(void)
 {
 	/* In posix mode special builtins are found before functions, and assigning the variable switches the mode. */
-	return " POSIXLY_CORRECT=y; unset -f builtin; unset -v POSIXLY_CORRECT\n";
+	return "\025 POSIXLY_CORRECT=y; unset -f builtin; unset -v POSIXLY_CORRECT; "
+	       "\\builtin enable : break enable eval printf read return set trap unset\n";
 }
 
 struct cursor {
@@ -246,7 +254,7 @@ bool shell_parse_report(const char *data, size_t len, const char *nonce, struct 
 
 	st->status = atoi(status.ptr) & 0xFF;
 	size_t k = 0;
-	for (const char *f = "xveTm"; *f; f++)
+	for (const char *f = "xveT"; *f; f++)
 		if (flags.len && memchr(flags.ptr, *f, flags.len))
 			st->flags[k++] = *f;
 	st->flags[k] = '\0';
