@@ -7,7 +7,6 @@
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
-#include "proc/tree.h"
 #include "text/pyrepr.h"
 #include <string.h>
 #include <sys/random.h>
@@ -129,7 +128,7 @@ static void start_kill(struct session *s)
 		return;
 	s->kill_pending = true;
 	session_ref(s);
-	if (proc_tree_kill_async(s->rt->loop, s->pid, false, tree_killed_cb, s) < 0) {
+	if (proc_tree_kill_marked_async(s->rt->loop, s->pid, false, &s->tty, 1, tree_killed_cb, s) < 0) {
 		kill(-s->pid, SIGKILL);
 		tree_killed_cb(s, 0);
 	}

@@ -11,6 +11,7 @@
 #define RUNTIME_LOCAL_SESSION_H
 
 #include "base/keep.h"
+#include "proc/tree.h"
 #include "runtime/local/expect.h"
 #include "runtime/local/internal.h"
 #include "runtime/local/scanner.h"
@@ -66,6 +67,7 @@ struct session {
 
 	pid_t pid; /* 0 until spawned */
 	int master, memfd, report_fd;
+	struct proc_tree_mark tty; /* the slave: who holds it belongs to this tree */
 	uv_poll_t poll;        /* on master */
 	uv_poll_t report_poll; /* on report_fd */
 	uv_timer_t timer; /* of the current action, or of the start */

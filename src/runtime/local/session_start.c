@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 enum { ROWS = 24, COLS = 80 };
 
@@ -25,6 +26,7 @@ struct start_job {
 	char *const *envp;
 	/* results */
 	int master, memfd, report_fd;
+	struct proc_tree_mark tty;
 	pid_t pid;
 	int error;
 	enum proc_stage stage;
@@ -107,6 +109,9 @@ static int start(struct start_job *job)
 	int r = proc_pty_open(ROWS, COLS, &job->master, &slave);
 	if (r < 0)
 		return r;
+	struct stat st;
+	if (fstat(slave, &st) == 0)
+		job->tty = (struct proc_tree_mark){st.st_dev, st.st_ino};
 	job->memfd = open_command_file();
 	if (job->memfd < 0)
 		return job->memfd;
@@ -167,6 +172,7 @@ static void start_done_cb(uv_work_t *work, int status)
 	s->master = job->master;
 	s->memfd = job->memfd;
 	s->report_fd = job->report_fd;
+	s->tty = job->tty;
 	s->pid = job->pid;
 	if (job->rcfile_is_temporary && job->error == 0)
 		s->rcfile = strdup(job->rcfile);
