@@ -14,7 +14,7 @@ struct log {
 	size_t n, bytes;
 	struct {
 		enum scan_kind kind;
-		int status;
+		int status, number;
 		bool not_started;
 		size_t at;
 	} events[EVENTS_MAX];
@@ -29,6 +29,7 @@ static void note(struct log *log, const struct scan_event *ev, const uint8_t *wh
 	if (ev->kind != SCAN_TEXT) {
 		log->events[log->n].kind = ev->kind;
 		log->events[log->n].status = ev->status;
+		log->events[log->n].number = ev->prompt_number;
 		log->events[log->n].not_started = ev->not_started;
 		log->events[log->n++].at = log->bytes;
 	}

@@ -15,7 +15,8 @@
 #define SN "12345678901234567890"
 #define CN "98765432109876543210"
 
-/* What came out, written down so that it can be compared: text as it is, reports as <E>, <S status started>, <P status>.
+/* What came out, written down so that it can be compared: text as it is, reports as <E n>, <S status started>,
+ * <P status number>.
  * `raw` collects the events' own bytes, which must be the input again. */
 struct record {
 	char log[4096], raw[4096];
@@ -48,13 +49,13 @@ static void note(struct record *r, const struct scan_event *ev)
 		r->n_log += ev->len;
 		break;
 	case SCAN_END:
-		r->n_log += (size_t)sprintf(at, "<E>");
+		r->n_log += (size_t)sprintf(at, "<E %d>", ev->status);
 		break;
 	case SCAN_ABORT:
 		r->n_log += (size_t)sprintf(at, "<S %d %d>", ev->status, ev->not_started);
 		break;
 	case SCAN_PROMPT:
-		r->n_log += (size_t)sprintf(at, "<P %d>", ev->status);
+		r->n_log += (size_t)sprintf(at, "<P %d %d>", ev->status, ev->prompt_number);
 		break;
 	}
 }
@@ -128,15 +129,15 @@ static void test_text(void **state)
 	LOG("", "");
 	LOG("plain text\n", "plain text\n");
 	LOG("nul \0 inside", "nul \0 inside");
-	LOG("E" CN " S" SN ":0: P" SN ":0", "E" CN " S" SN ":0: P" SN ":0");
+	LOG("E" CN ":0 S" SN ":0: P" SN ":0:1", "E" CN ":0 S" SN ":0: P" SN ":0:1");
 }
 
 static void test_end(void **state)
 {
 	(void)state;
-	LOG(FS "E" CN FS, "<E>");
-	LOG("before" FS "E" CN FS "after", "before<E>after");
-	LOG("a" FS "E" CN FS FS "P" SN ":0" FS, "a<E><P 0>");
+	LOG(FS "E" CN ":0" FS, "<E 0>");
+	LOG("before" FS "E" CN ":1" FS "after", "before<E 1>after");
+	LOG("a" FS "E" CN ":0" FS FS "P" SN ":0:17" FS, "a<E 0><P 0 17>");
 }
 
 static void test_abort(void **state)
@@ -150,10 +151,10 @@ static void test_abort(void **state)
 static void test_prompt(void **state)
 {
 	(void)state;
-	LOG(FS "P" SN ":0" FS, "<P 0>");
-	LOG("x" FS "P" SN ":255" FS "y", "x<P 255>y");
-	LOG(FS "P" SN ":1" FS FS "P" SN ":2" FS, "<P 1><P 2>");
-	LOG(FS "P" SN ":9999" FS, "<P 9999>");
+	LOG(FS "P" SN ":0:1" FS, "<P 0 1>");
+	LOG("x" FS "P" SN ":255:12" FS "y", "x<P 255 12>y");
+	LOG(FS "P" SN ":1:2" FS FS "P" SN ":2:3" FS, "<P 1 2><P 2 3>");
+	LOG(FS "P" SN ":0:999999999" FS, "<P 0 999999999>");
 }
 
 /* Nearly a report: all of it must come out as text. */
@@ -161,26 +162,31 @@ static void test_false_beginnings(void **state)
 {
 	(void)state;
 	static const char *const near[] = {
-		FS, FS FS, FS FS FS, "a" FS "b", FS "E", FS "X", FS "e" CN FS,
-		FS "E" SN FS,             /* the wrong nonce */
-		FS "P" CN ":0" FS,
+		FS, FS FS, FS FS FS, "a" FS "b", FS "E", FS "X", FS "e" CN ":0" FS,
+		FS "E" SN ":0" FS,        /* the wrong nonce */
+		FS "P" CN ":0:1" FS,
 		FS "S" CN ":0:" FS,
-		FS "E" CN,                /* no end */
-		FS "E" CN "0" FS,         /* one digit more */
-		FS "E9876543210987654321" FS, /* one less */
-		FS "E" CN ":0" FS,
+		FS "E" CN ":0",           /* no end */
+		FS "E" CN "0:0" FS,       /* one digit more */
+		FS "E9876543210987654321:0" FS, /* one less */
+		FS "E" CN FS,
+		FS "E" CN ":" FS,
+		FS "E" CN ":0:0" FS,
 		FS "P" SN FS,             /* no status */
 		FS "P" SN ":" FS,
-		FS "P" SN ":x" FS,
-		FS "P" SN ":-1" FS,
-		FS "P" SN ":12345" FS,    /* too long a status */
+		FS "P" SN ":x:1" FS,
+		FS "P" SN ":-1:1" FS,
+		FS "P" SN ":1234567890:1" FS, /* too long a number */
+		FS "P" SN ":0:1234567890" FS,
+		FS "P" SN ":0" FS,        /* no number */
 		FS "P" SN ":0:" FS,
+		FS "P" SN ":0:1:" FS,
 		FS "S" SN ":0" FS,        /* no second colon */
 		FS "S" SN "::" FS,
 		FS "S" SN ":0:2" FS,
 		FS "S" SN ":0:11" FS,
 		FS "S" SN ":0:1x",
-		"\\034P" SN ":$?\\034",   /* PS1 as `echo "$PS1"` prints it */
+		"\\034P" SN ":$?:\\#\\034",   /* PS1 as `echo "$PS1"` prints it */
 	};
 	for (size_t i = 0; i < sizeof near / sizeof near[0]; i++)
 		expect_log(near[i], strlen(near[i]), near[i], strlen(near[i]));
@@ -189,13 +195,13 @@ static void test_false_beginnings(void **state)
 static void test_false_beginning_then_report(void **state)
 {
 	(void)state;
-	LOG(FS FS "E" CN FS, FS "<E>");
-	LOG(FS FS FS "P" SN ":7" FS, FS FS "<P 7>");
-	LOG(FS "E" FS "E" CN FS, FS "E<E>");
-	LOG(FS "E9876543210" FS "E" CN FS, FS "E9876543210<E>");
-	LOG(FS "P" SN ":12345" FS "P" SN ":1" FS, FS "P" SN ":12345<P 1>");
-	LOG(FS "S" SN ":0" FS "E" CN FS "t", FS "S" SN ":0<E>t");
-	LOG(FS "E" CN FS "E" CN FS, "<E>E" CN FS); /* an FS belongs to one report only */
+	LOG(FS FS "E" CN ":0" FS, FS "<E 0>");
+	LOG(FS FS FS "P" SN ":7:1" FS, FS FS "<P 7 1>");
+	LOG(FS "E" FS "E" CN ":0" FS, FS "E<E 0>");
+	LOG(FS "E9876543210" FS "E" CN ":0" FS, FS "E9876543210<E 0>");
+	LOG(FS "P" SN ":0:1234567890" FS "P" SN ":1:2" FS, FS "P" SN ":0:1234567890<P 1 2>");
+	LOG(FS "S" SN ":0" FS "E" CN ":1" FS "t", FS "S" SN ":0<E 1>t");
+	LOG(FS "E" CN ":0" FS "E" CN ":0" FS, "<E 0>E" CN ":0" FS); /* an FS belongs to one report only */
 }
 
 /* Nothing of a possible report goes out before it is decided, and not a byte later. */
@@ -228,10 +234,10 @@ static void test_finish_gives_held_bytes(void **state)
 	assert_int_equal(r.n_log, 1);
 	finish(&s, &r);
 	assert_string_equal(r.log, "x" FS "P" SN);
-	feed(&s, FS "E" CN FS, 3 + NONCE_LEN, &r); /* usable again */
+	feed(&s, FS "E" CN ":0" FS, 5 + NONCE_LEN, &r); /* usable again */
 	assert_int_equal(r.last, SCAN_NONE);
 	r.log[r.n_log] = '\0';
-	assert_string_equal(r.log, "x" FS "P" SN "<E>");
+	assert_string_equal(r.log, "x" FS "P" SN "<E 0>");
 }
 
 /* Before the first nonce is made nothing is a report, least of all one without a number. */
@@ -240,7 +246,7 @@ static void test_no_nonce(void **state)
 	(void)state;
 	struct scanner s = {.n_held = 0};
 	struct record r = {.n_log = 0};
-	static const char in[] = FS "E" FS FS "P:0" FS;
+	static const char in[] = FS "E" FS FS "E:0" FS FS "P:0:1" FS;
 	feed(&s, in, sizeof in - 1, &r);
 	finish(&s, &r);
 	check(in, sizeof in - 1, &r, in, sizeof in - 1);
@@ -269,8 +275,8 @@ static void test_random(void **state)
 			char *i = in + strlen(in), *w = want + strlen(want);
 			unsigned status = next(&seed) % 256;
 			switch (next(&seed) % 6) {
-			case 0: sprintf(i, FS "E%s" FS, s.command_nonce), strcpy(w, "<E>"); break;
-			case 1: sprintf(i, FS "P%s:%u" FS, s.session_nonce, status), sprintf(w, "<P %u>", status); break;
+			case 0: sprintf(i, FS "E%s:%u" FS, s.command_nonce, status % 2), sprintf(w, "<E %u>", status % 2); break;
+			case 1: sprintf(i, FS "P%s:%u:%d" FS, s.session_nonce, status, round), sprintf(w, "<P %u %d>", status, round); break;
 			case 2: sprintf(i, FS "S%s:%u:1" FS, s.session_nonce, status), sprintf(w, "<S %u 1>", status); break;
 			case 3: strcpy(i, FS), strcpy(w, FS); break;
 			case 4: sprintf(i, FS "E%.*s.", (int)(next(&seed) % 20), s.command_nonce), strcpy(w, i); break;
