@@ -253,14 +253,15 @@ static bool is_job_notice(const char *line, size_t len)
 	return len > 4 && line[0] == '[' && i > 1 && line[i] == ']' && memchr("+- ", line[i + 1], 3);
 }
 
-/* Between the report and the prompt stand bash's notices about jobs, and perhaps a line of a background program. */
+/* Between the report and the prompt stand bash's notices about jobs, with empty lines before them, and perhaps a line of
+ * a background program. */
 static void sort_out_notices(struct session *s)
 {
 	const char *p = s->window.data, *end = p + s->window.len;
 	while (s->window.len > 0 && p < end) {
 		const char *nl = memchr(p, '\n', (size_t)(end - p));
 		size_t n = nl ? (size_t)(nl + 1 - p) : (size_t)(end - p);
-		if (!is_job_notice(p, n))
+		if (n > 1 && !is_job_notice(p, n))
 			keep_append(&s->out, p, n);
 		p += n;
 	}

@@ -57,8 +57,8 @@ static int append_epilogue(struct buf *out, const char *session_nonce, const cha
 			  "[[ -t 0 ]] || \\exec <&59; "
 			  "\\builtin read -r -t 0 -u 59 && \\builtin read -r -d '' -t 0.01 -u 59 __crex; "
 			  "\\builtin unset -v __crex; } >&57 2>&57; "
-			  "[[ -t 2 ]]; \\builtin printf '\\034E%%s:%%s\\034' %s \"$?\" >&59; "
-			  "PS2= PS0= PS1=; [[ ! -t 2 ]] || PS1='\\034P%s:$?:\\#\\034'\n",
+			  "[[ -t 2 ]]; { \\builtin printf '\\034E%%s:%%s\\034' %s \"$?\" >&59; "
+			  "PS0= PS2= PS1='\\034P%s:$?:\\#\\034'; } 2>&57; [[ -t 2 ]] || PS1=\n",
 			  nonce, nonce, nonce, nonce, nonce, session_nonce);
 }
 
@@ -105,12 +105,14 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 	return r < 0 ? r : append_epilogue(out, session_nonce, nonce);
 }
 
-/* The leading Ctrl-U takes away what may stand on the line already. */
+/* The leading Ctrl-U takes away what may stand on the line already. The last eval is for bash's parser, which after an
+ * unfinished [[ refuses the next [[, once. */
 int shell_append_typed_line(struct buf *out, const char *session_nonce)
 {
 	return buf_printf(out,
 			  "\025 IFS= \\builtin read -r -d '' -u 58 __crex; \\builtin eval \"$__crex\" || "
-			  "\\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59\n",
+			  "{ \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
+			  "\\builtin eval '[[ x ]]' 2>&57; }\n",
 			  session_nonce);
 }
 
@@ -123,12 +125,14 @@ static int append_trap(struct buf *out, const struct buf *trap)
 	return r < 0 ? r : buf_append_str(out, "\n");
 }
 
-/* $? and $_ are put back by the last simple command before the user's: `:` with the old last argument, or, for a
+/* `jobs` tells the sink what bash would otherwise say about ended jobs in the middle of the user's output.
+ * $? and $_ are put back by the last simple command before the user's: `:` with the old last argument, or, for a
  * status other than 0, a function that removes itself; `&& :` keeps errexit and ERR from seeing its status. */
 static int append_prologue(struct buf *out, const struct shell_state *st)
 {
 	bool observed = st->trap_debug.len > 0 || strpbrk(st->flags, "xv");
-	int r = buf_append_str(out, "{ \\builtin unset -v __crex; \\builtin unset -f __crex; ");
+	int r = buf_append_str(out, "{ \\builtin unset -v __crex; \\builtin unset -f __crex; "
+				    "\\builtin jobs >&57 2>&57; ");
 	if (st->status != 0)
 		r = r < 0 ? r
 			  : buf_printf(out, "__crex() { \\builtin unset -f __crex; \\builtin return %d; }; ", st->status);
