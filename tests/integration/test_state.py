@@ -237,7 +237,8 @@ def test_functions_named_like_builtins(sh, name):
     sh(f"function {name} {{ \\echo \"mine $1\"; }}")
     obs = sh("echo hi; (false)")
     assert (obs.output, obs.exit_code) == ("hi\n", 1)
-    assert sh.out(f"{name} arg") == "mine arg\n"
+    if name != "builtin":  # the one function that does not stay: see docs/session.md
+        assert sh.out(f"{name} arg") == "mine arg\n"
     assert sh.out("echo again") == "again\n"
 
 
