@@ -111,10 +111,10 @@ int wire_encode_string(struct buf *out, const char *s, size_t len)
 	struct sink k;
 	sink_open(&k, out);
 	int r = sink_room(&k, 1, len + len / 16 + 16);
-	if (r == 0) {
+	if (r == 0)
 		*k.at++ = '"';
+	if (r == 0 && len > 0) /* s may be NULL when there is nothing in it */
 		r = write_body(&k, (const unsigned char *)s, (const unsigned char *)s + len);
-	}
 	if (r == 0)
 		r = sink_byte(&k, '"', 64);
 	sink_sync(&k);
