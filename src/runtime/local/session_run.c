@@ -319,12 +319,25 @@ void session_set_step(struct session *s, enum session_step kind, double seconds)
 	uv_timer_start(&s->step, step_cb, ms > 0 ? ms : 1, 0);
 }
 
-static void take_report(struct session *s)
+/* False: the report could not be kept (no memory). */
+static bool take_report(struct session *s)
 {
 	session_read_report(s);
-	if (s->report.data)
-		shell_parse_report(s->report.data, s->report.len, s->scan.command_nonce, &s->shell);
+	bool known = s->report.data &&
+		     shell_parse_report(s->report.data, s->report.len, s->scan.command_nonce, &s->shell);
 	buf_deinit(&s->report);
+	return known;
+}
+
+static void reply_without_status(struct session *s)
+{
+	cleanup_error struct crex_error err = CREX_ERROR_INIT;
+	struct crex_observation obs = CREX_OBSERVATION_INIT;
+	session_take_output(s, &obs);
+	crex_error_set(&err, CREX_E_NO_EXIT_CODE, "the command has ended, but its exit code was lost: out of memory");
+	crex_error_add(&err, "output", obs.output ? obs.output : "", obs.output_len);
+	crex_observation_clear(&obs);
+	session_job_fail(session_take_current(s), &err);
 }
 
 static void finish_start(struct session *s)
@@ -360,7 +373,7 @@ void session_on_end(struct session *s, bool prompt_follows)
 		return;
 	session_ref(s);
 	flush_clean(s);
-	take_report(s);
+	bool known = take_report(s);
 	proc_pty_reset(s->master); /* bash reads its next line with the terminal as it should be */
 	if (was == SESSION_RECOVERING)
 		s->shell.status = s->abort_status;
@@ -374,6 +387,8 @@ void session_on_end(struct session *s, bool prompt_follows)
 	session_set_step(s, prompt_follows ? STEP_PROMPT_WAIT : STEP_NONE, PROMPT_WAIT);
 	if (was == SESSION_STARTING)
 		finish_start(s);
+	else if (s->current && !known && was == SESSION_RUNNING)
+		reply_without_status(s);
 	else if (s->current)
 		reply_current(s, s->shell.status);
 	if (late)
