@@ -222,6 +222,23 @@ static int make_server(struct program *p, char *const *envp)
 	return srv->rt && srv->http && srv->idem ? 0 : die("out of memory", NULL);
 }
 
+static void on_unused_engine_closed(void *arg)
+{
+	(void)arg;
+}
+
+/* After a failed start: whatever part of the server there is, before its first request. */
+static void take_down(struct program *p)
+{
+	if (p->srv.rt)
+		local_shutdown(p->srv.rt, on_unused_engine_closed, NULL);
+	if (p->srv.http)
+		http_server_close(p->srv.http, NULL, NULL);
+	uv_run(&p->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&p->loop);
+	idem_free(p->srv.idem);
+}
+
 static void start_handles(struct program *p)
 {
 	uv_signal_init(&p->loop, &p->on_term);
@@ -248,8 +265,10 @@ static int serve(struct program *p)
 	int r = uv_loop_init(&p->loop);
 	if (r < 0)
 		return die("no event loop", uv_strerror(r));
-	if (make_server(p, envp) != 0 || start_listening(p) != 0)
-		return EXIT_BAD_START; /* the process ends: nothing needs to be taken down by hand */
+	if (make_server(p, envp) != 0 || start_listening(p) != 0) {
+		take_down(p);
+		return EXIT_BAD_START;
+	}
 	start_handles(p);
 	log_at(&p->log, LOG_LEVEL_INFO, "server", NULL, "compatible with SWE-ReX %s; token check is %s",
 	       SWEREX_COMPATIBLE_VERSION, *p->opt.token ? "on" : "OFF");
