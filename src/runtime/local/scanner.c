@@ -71,6 +71,8 @@ static enum match match_report(const struct scanner *s, const char *p, size_t n,
 		m = match_number(&r, &ret->status);
 	if (m == MATCH_FULL && kind == 'P')
 		m = match_number(&r, &ret->prompt_number);
+	if (m == MATCH_FULL && kind == 'P')
+		m = match_number(&r, &ret->jobs);
 	if (m == MATCH_FULL && kind == 'S')
 		m = match_flag(&r, &ret->not_started);
 	return m == MATCH_FULL && *r.p != FS ? MATCH_NO : m;

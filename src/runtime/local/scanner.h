@@ -3,7 +3,7 @@
  * Three reports may stand in the stream, each between two FS bytes (0x1C) and behind a random number:
  *   FS 'E' <nonce of this command>:<0 or 1> FS    the command has ended, its state is in the pipe; 0: a prompt follows
  *   FS 'S' <nonce of the session>:<status>:[1] FS the command was given up; "1": before its first word ran
- *   FS 'P' <nonce of the session>:<status>:<number> FS  the shell is at its prompt; the number grows with each line read
+ *   FS 'P' <nonce of the session>:<status>:<number>:<jobs> FS  the shell is at its prompt; the number grows with each line read
  * Everything else, FS bytes included, is the user's text. Pure and incremental. */
 #ifndef RUNTIME_LOCAL_SCANNER_H
 #define RUNTIME_LOCAL_SCANNER_H
@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { NONCE_LEN = 20, SCAN_REPORT_MAX = 48 };
+enum { NONCE_LEN = 20, SCAN_REPORT_MAX = 64 };
 
 enum scan_kind { SCAN_NONE, SCAN_TEXT, SCAN_END, SCAN_ABORT, SCAN_PROMPT };
 
@@ -21,6 +21,7 @@ struct scan_event {
 	size_t len;
 	int status;       /* the number behind the nonce */
 	int prompt_number; /* SCAN_PROMPT */
+	int jobs;          /* SCAN_PROMPT */
 	bool not_started;  /* SCAN_ABORT */
 };
 

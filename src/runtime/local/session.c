@@ -90,8 +90,6 @@ static void close_handles(struct session *s)
 	s->handles_open = false;
 	if (s->poll.data)
 		uv_close((uv_handle_t *)&s->poll, handle_closed_cb);
-	if (s->report_poll.data)
-		uv_close((uv_handle_t *)&s->report_poll, handle_closed_cb);
 	uv_close((uv_handle_t *)&s->timer, handle_closed_cb);
 	uv_close((uv_handle_t *)&s->step, handle_closed_cb);
 }

@@ -68,8 +68,7 @@ struct session {
 	pid_t pid; /* 0 until spawned */
 	int master, memfd, report_fd;
 	struct proc_tree_mark tty; /* the slave: who holds it belongs to this tree */
-	uv_poll_t poll;        /* on master */
-	uv_poll_t report_poll; /* on report_fd */
+	uv_poll_t poll;   /* on master */
 	uv_timer_t timer; /* of the current action, or of the start */
 	uv_timer_t step;  /* the next step of an interrupt, the wait for a prompt, the doubt about one */
 	bool handles_open;

@@ -124,6 +124,8 @@ static void poll_cb(uv_poll_t *poll, int status, int events)
 	session_unref(s);
 }
 
+/* The pipe isn't polled: three wake-ups a command would cost more than the command. It holds what the shell can write
+ * (see LAST_ARG_MAX in shell.c) and is read when E has come. */
 void session_read_report(struct session *s)
 {
 	char data[4096];
@@ -140,33 +142,15 @@ void session_read_report(struct session *s)
 	}
 }
 
-/* Only a report larger than the pipe needs this; the others are read when E has come. */
-static void report_cb(uv_poll_t *poll, int status, int events)
-{
-	struct session *s = poll->data;
-	if (status < 0 || (events & UV_DISCONNECT))
-		uv_poll_stop(poll);
-	else
-		session_read_report(s);
-}
-
-static bool start_poll(struct session *s, uv_poll_t *poll, int fd)
-{
-	if (uv_poll_init(s->rt->loop, poll, fd) < 0)
-		return false;
-	poll->data = s;
-	session_ref(s); /* until the handle is closed */
-	return true;
-}
-
 void session_io_start(struct session *s)
 {
-	if (!start_poll(s, &s->poll, s->master) || !start_poll(s, &s->report_poll, s->report_fd)) {
+	if (uv_poll_init(s->rt->loop, &s->poll, s->master) < 0) {
 		session_end(s);
 		return;
 	}
+	s->poll.data = s;
+	session_ref(s); /* until the handle is closed */
 	update_poll(s);
-	uv_poll_start(&s->report_poll, UV_READABLE | UV_DISCONNECT, report_cb);
 }
 
 void session_write(struct session *s, const char *data, size_t len)

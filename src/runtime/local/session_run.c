@@ -384,6 +384,7 @@ void session_on_end(struct session *s, bool prompt_follows)
 	free(s->running_text);
 	s->running_text = NULL;
 	s->promptless = !prompt_follows;
+	s->shell.has_jobs = s->promptless; /* unknown until the prompt says */
 	session_set_step(s, prompt_follows ? STEP_PROMPT_WAIT : STEP_NONE, PROMPT_WAIT);
 	if (was == SESSION_STARTING)
 		finish_start(s);
@@ -465,6 +466,7 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 	}
 	s->prompt_seen = true;
 	s->prompt_number = ev->prompt_number;
+	s->shell.has_jobs = ev->jobs > 0;
 	s->promptless = false;
 	if (s->step_kind == STEP_PROMPT_WAIT)
 		session_set_step(s, STEP_NONE, 0);

@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { ROWS = 24, COLS = 80 };
+enum { ROWS = 24, COLS = 80, REPORT_PIPE_SIZE = 1 << 20 };
 
 struct start_job {
 	uv_work_t work;
@@ -92,6 +92,7 @@ static int open_report_pipe(int *ret_read, int *ret_write)
 		return -errno;
 	*ret_read = ends[0];
 	*ret_write = ends[1];
+	fcntl(ends[1], F_SETPIPE_SZ, REPORT_PIPE_SIZE); /* best effort: 64 KB serve all but huge traps */
 	return fcntl(ends[0], F_SETFL, O_NONBLOCK) < 0 ? -errno : 0;
 }
 

@@ -10,7 +10,8 @@
  *
  * Flags and traps (xtrace, verbose, errexit, functrace, DEBUG, ERR) are in force only while the user's command runs;
  * our own words run without them, the first of them with their trace going to the sink. The report goes through a pipe
- * rather than a file because `ulimit -f` would kill a shell that writes to one.
+ * rather than a file because `ulimit -f` would kill a shell that writes to one. What a DEBUG trap of the user's prints
+ * while the report is made lands between the report's fields, where the reader passes over it.
  *
  * The descriptors: bash inherits the pipe at 8 and the memfd at 9. To become close-on-exec they take a detour: when
  * bash redirects descriptor 0 for a group it saves the old one at the lowest free number from 10 on, close-on-exec, and
@@ -22,7 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIELD_MAX = 16 * 1024 * 1024 };
+/* A $_ or a trap larger than the pipe would block the shell before E. */
+enum { FIELD_MAX = 1024 * 1024, LAST_ARG_MAX = 16384 };
 
 void shell_state_init(struct shell_state *st)
 {
@@ -49,17 +51,17 @@ void shell_state_deinit(struct shell_state *st)
 static int append_epilogue(struct buf *out, const char *session_nonce, const char *nonce)
 {
 	return buf_printf(out,
-			  "{ \\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' %s \"$?\" \"$-\" \"${BASH_XTRACEFD-}\" \"${_-}\" %s >&56; "
-			  "\\builtin trap -p DEBUG >&56; \\builtin printf ':%%s:' %s >&56; "
-			  "\\builtin trap -p ERR >&56; \\builtin printf ':%%s:' %s >&56; "
+			  "{ \\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' %s \"$?\" \"$-\" \"${BASH_XTRACEFD-}\" "
+			  "\"${_:0:%d}\" %s; \\builtin trap -p DEBUG; \\builtin printf ':%%s:' %s; "
+			  "\\builtin trap -p ERR; \\builtin printf ':%%s:' %s; "
 			  "\\builtin trap - DEBUG ERR; \\builtin set +xveT; "
 			  "[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; \\builtin unset -v PROMPT_COMMAND; "
 			  "[[ -t 0 ]] || \\exec <&59; "
 			  "\\builtin read -r -t 0 -u 59 && \\builtin read -r -d '' -t 0.01 -u 59 __crex; "
-			  "\\builtin unset -v __crex; } >&57 2>&57; "
-			  "[[ -t 2 ]]; { \\builtin printf '\\034E%%s:%%s\\034' %s \"$?\" >&59; "
-			  "PS0= PS2= PS1='\\034P%s:$?:\\#\\034'; } 2>&57; [[ -t 2 ]] || PS1=\n",
-			  nonce, nonce, nonce, nonce, nonce, session_nonce);
+			  "\\builtin unset -v __crex; } >&56 2>&57; "
+			  "[[ -t 2 ]]; { \\builtin printf '\\034E%%s:%%s\\034' %s \"$?\"; "
+			  "PS0= PS2= PS1='\\034P%s:$?:\\#:\\j\\034'; } >&59 2>&57; [[ -t 2 ]] || PS1=\n",
+			  nonce, LAST_ARG_MAX, nonce, nonce, nonce, nonce, session_nonce);
 }
 
 /* Quoted so that a leading "~/" and "$NAME" still expand, as they do where upstream writes `source PATH`. */
@@ -131,8 +133,9 @@ static int append_trap(struct buf *out, const struct buf *trap)
 static int append_prologue(struct buf *out, const struct shell_state *st)
 {
 	bool observed = st->trap_debug.len > 0 || strpbrk(st->flags, "xv");
-	int r = buf_append_str(out, "{ \\builtin unset -v __crex; \\builtin unset -f __crex; "
-				    "\\builtin jobs >&57 2>&57; ");
+	int r = buf_append_str(out, "{ \\builtin unset -v __crex; \\builtin unset -f __crex; ");
+	if (st->has_jobs)
+		r = r < 0 ? r : buf_append_str(out, "\\builtin jobs >&57 2>&57; ");
 	if (st->status != 0)
 		r = r < 0 ? r
 			  : buf_printf(out, "__crex() { \\builtin unset -f __crex; \\builtin return %d; }; ", st->status);
@@ -237,9 +240,26 @@ static void set_field(struct buf *field, struct crex_str value)
 		buf_deinit(field); /* too large to carry over: the next command finds it empty */
 }
 
+/* The `trap -- '...' NAME` in a field, without what a DEBUG trap may have printed around it. */
+static struct crex_str find_trap(struct crex_str field, const char *end)
+{
+	static const char begin[] = "trap -- '";
+	struct crex_str found = {"", 0};
+	const char *stop = field.ptr + field.len, *last_end = NULL;
+	for (const char *p = field.ptr; (p = memmem(p, (size_t)(stop - p), end, strlen(end))); p++)
+		last_end = p + strlen(end);
+	const char *p = field.ptr;
+	while (last_end && (p = memmem(p, (size_t)(last_end - p), begin, sizeof begin - 1))) {
+		if (p == field.ptr || p[-1] == '\n')
+			found = (struct crex_str){p, (size_t)(last_end - p)};
+		p++;
+	}
+	return found;
+}
+
 bool shell_parse_report(const char *data, size_t len, const char *nonce, struct shell_state *st)
 {
-	char colon_nonce[64];
+	char colon_nonce[64]; /* ":<nonce>:" */
 	size_t n = strlen(nonce);
 	if (n + 3 > sizeof colon_nonce)
 		return false;
@@ -249,9 +269,7 @@ bool shell_parse_report(const char *data, size_t len, const char *nonce, struct 
 
 	struct cursor c = {data, data + len};
 	struct crex_str skipped, status, flags, xtrace_fd, last_arg, trap_debug, trap_err;
-	if (!take_until(&c, nonce, &skipped) || c.p == c.end || *c.p++ != ':')
-		return false;
-	if (!take_until(&c, ":", &status) || !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd) ||
+	if (!take_until(&c, colon_nonce + 1, &skipped) || !take_until(&c, ":", &status) || !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd) ||
 	    !take_until(&c, colon_nonce, &last_arg) || !take_until(&c, colon_nonce, &trap_debug) ||
 	    !take_until(&c, colon_nonce, &trap_err))
 		return false;
@@ -265,8 +283,8 @@ bool shell_parse_report(const char *data, size_t len, const char *nonce, struct 
 	bool digits = xtrace_fd.len > 0 && xtrace_fd.len < 10 && strspn(xtrace_fd.ptr, "0123456789") >= xtrace_fd.len;
 	set_field(&st->xtrace_fd, digits ? xtrace_fd : (struct crex_str){"", 0});
 	set_field(&st->last_arg, last_arg);
-	set_field(&st->trap_debug, trap_debug);
-	set_field(&st->trap_err, trap_err);
+	set_field(&st->trap_debug, find_trap(trap_debug, "' DEBUG\n"));
+	set_field(&st->trap_err, find_trap(trap_err, "' ERR\n"));
 	return true;
 }
 
