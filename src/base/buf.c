@@ -59,17 +59,27 @@ int buf_append_char(struct buf *b, char c)
 	return buf_append(b, &c, 1);
 }
 
+/* Straight into the room that there is: the C library's measuring pass (a NULL target) goes by way of an overflow
+ * call for each byte, which costs more than all the rest. It is left to texts that do not fit. */
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
+	int r = b->data ? 0 : buf_reserve(b, 0);
+	if (r < 0)
+		return r;
 	va_list again;
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, ap);
-	int r = n < 0 ? -EINVAL : buf_reserve(b, (size_t)n);
-	if (r == 0) {
+	size_t room = b->cap - b->len;
+	int n = vsnprintf(b->data + b->len, room + 1, fmt, ap);
+	if (n < 0)
+		r = -EINVAL;
+	else if ((size_t)n > room)
+		r = buf_reserve(b, (size_t)n);
+	if (r == 0 && (size_t)n > room)
 		vsnprintf(b->data + b->len, (size_t)n + 1, fmt, again);
-		b->len += (size_t)n;
-	}
 	va_end(again);
+	if (r == 0)
+		b->len += (size_t)n;
+	b->data[b->len] = '\0'; /* also takes back a text that did not fit */
 	return r;
 }
 
