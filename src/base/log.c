@@ -75,19 +75,27 @@ static void put_str(struct line *l, const char *s)
 	put(l, s, strlen(s));
 }
 
+static bool is_plain(unsigned char c, bool json)
+{
+	return c >= 0x20 && c != 0x7f && !(json && (c == '"' || c == '\\' || c >= 0x80));
+}
+
 static void put_escaped(struct line *l, const char *s, bool json)
 {
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
+	while (*s) {
+		size_t plain = 0;
+		while (s[plain] && is_plain((unsigned char)s[plain], json))
+			plain++;
+		put(l, s, plain);
+		s += plain;
+		if (!*s)
+			return;
+		unsigned char c = (unsigned char)*s++;
 		char text[8];
-		if (c < 0x20 || c == 0x7f)
-			snprintf(text, sizeof text, json ? "\\u%04x" : "\\x%02x", c);
-		else if (json && (c == '"' || c == '\\'))
+		if (json && (c == '"' || c == '\\'))
 			snprintf(text, sizeof text, "\\%c", c);
-		else if (json && c >= 0x80)
-			snprintf(text, sizeof text, "\\u%04x", c); /* bytes of unknown encoding stay countable */
 		else
-			snprintf(text, sizeof text, "%c", c);
+			snprintf(text, sizeof text, json ? "\\u%04x" : "\\x%02x", c); /* bytes of unknown encoding stay countable */
 		size_t n = strlen(text);
 		if (l->len + n > sizeof l->text - LINE_TAIL)
 			return;

@@ -29,6 +29,7 @@ struct http_listener {
 	struct http_server *server;
 	uv_poll_t poll;
 	int fd;
+	int domain; /* AF_UNIX or an internet family; that of every connection it accepts */
 };
 
 struct http_server {
@@ -95,7 +96,7 @@ struct http_exchange {
 	char head[HTTP_HEAD_MAX];
 };
 
-struct http_exchange *conn_new(struct http_server *s, int fd_take, int *ret_error);
+struct http_exchange *conn_new(struct http_server *s, int fd_take, int domain, int *ret_error);
 void conn_sweep(struct http_exchange *c, uint64_t now);
 void conn_close(struct http_exchange *c); /* aborts what the handler has only half; safe in any state */
 void conn_maybe_free(struct http_exchange *c);

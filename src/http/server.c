@@ -246,15 +246,23 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 			continue;
 		}
 		int error = 0;
-		if (!conn_new(s, fd, &error))
+		if (!conn_new(s, fd, l->domain, &error))
 			log_at(s->config.log, LOG_LEVEL_ERROR, "http", NULL, "connection lost: %s", strerror(-error));
 	}
+}
+
+static int domain_of(int fd, int *ret)
+{
+	socklen_t size = sizeof *ret;
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, ret, &size) < 0 ? -errno : 0;
 }
 
 int http_server_listen(struct http_server *s, int fd)
 {
 	struct http_listener *l = calloc(1, sizeof *l);
-	int r = l ? uv_poll_init(s->loop, &l->poll, fd) : -ENOMEM;
+	int r = l ? domain_of(fd, &l->domain) : -ENOMEM;
+	if (r == 0)
+		r = uv_poll_init(s->loop, &l->poll, fd);
 	if (r < 0) {
 		free(l);
 		close(fd);
@@ -271,8 +279,12 @@ int http_server_listen(struct http_server *s, int fd)
 
 int http_server_adopt(struct http_server *s, int fd)
 {
-	int error = 0;
-	return conn_new(s, fd, &error) ? 0 : error;
+	int domain = 0, error = domain_of(fd, &domain);
+	if (error < 0) {
+		close(fd);
+		return error;
+	}
+	return conn_new(s, fd, domain, &error) ? 0 : error;
 }
 
 /* ---- the end ---- */

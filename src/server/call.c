@@ -64,7 +64,8 @@ static void finish(struct call *call)
 		*idem_waiters(call->idem) = NULL;
 		idem_finish(srv->idem, call->idem, call->status, call->content, uv_now(srv->loop));
 	}
-	server_log_reply(srv, call->route->method, call->route->path, call->id, call->status, call->started_ns);
+	server_log_reply(srv, server_log_level(call->route, call->status), call->route->method, call->route->path, call->id,
+			 call->status, call->started_ns);
 	while (waiters) {
 		struct http_exchange *ex = waiters;
 		waiters = *http_next(ex);

@@ -44,27 +44,32 @@ void server_log_id(struct server *srv, const struct http_exchange *ex, char id[S
 {
 	struct crex_str given = http_request_id(ex);
 	if (given.len > 0)
-		snprintf(id, SERVER_LOG_ID_MAX, "%.*s", given.len > 128 ? 128 : (int)given.len, given.ptr);
+		*(char *)mempcpy(id, given.ptr, given.len < SERVER_LOG_ID_MAX ? given.len : SERVER_LOG_ID_MAX - 1) = '\0';
 	else
 		snprintf(id, SERVER_LOG_ID_MAX, "r%" PRIu64, ++srv->n_requests);
 }
 
-void server_log_reply(struct server *srv, const char *method, const char *path, const char *id, int status,
+int server_log_level(const struct route *route, int status)
+{
+	return status < 400 && !route->notable ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+}
+
+void server_log_reply(struct server *srv, int level, const char *method, const char *path, const char *id, int status,
 		      uint64_t since_ns)
 {
-	int level = strcmp(method, "GET") == 0 && status < 400 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
 	log_at(srv->log, level, "server", id, "%s %s %d %.3f ms", method, path, status,
 	       (double)(uv_hrtime() - since_ns) / 1e6);
 }
 
 static void reply_fixed(struct server *srv, struct http_exchange *ex, int status, const char *json, const char *header)
 {
-	if (log_enabled(srv->log, status < 400 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO)) {
+	int level = status < 400 ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO;
+	if (log_enabled(srv->log, level)) {
 		char id[SERVER_LOG_ID_MAX], path[128];
 		server_log_id(srv, ex, id);
 		struct crex_str p = http_path(ex);
 		snprintf(path, sizeof path, "%.*s", p.len > 200 ? 200 : (int)p.len, p.ptr);
-		server_log_reply(srv, http_method(ex), path, id, status, uv_hrtime());
+		server_log_reply(srv, level, http_method(ex), path, id, status, uv_hrtime());
 	}
 	http_reply_static(ex, status, json, header);
 }

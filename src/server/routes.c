@@ -6,16 +6,16 @@
 #include <string.h>
 
 const struct route routes[] = {
-	{"GET", "/", "allow: GET\r\n", ROUTE_HELLO, 0},
-	{"GET", "/is_alive", "allow: GET\r\n", ROUTE_IS_ALIVE, 0},
-	{"POST", "/create_session", "allow: POST\r\n", ROUTE_CALL, WIRE_CREATE_SESSION},
-	{"POST", "/run_in_session", "allow: POST\r\n", ROUTE_CALL, WIRE_RUN_IN_SESSION},
-	{"POST", "/close_session", "allow: POST\r\n", ROUTE_CALL, WIRE_CLOSE_SESSION},
-	{"POST", "/execute", "allow: POST\r\n", ROUTE_CALL, WIRE_EXECUTE},
-	{"POST", "/read_file", "allow: POST\r\n", ROUTE_CALL, WIRE_READ_FILE},
-	{"POST", "/write_file", "allow: POST\r\n", ROUTE_CALL, WIRE_WRITE_FILE},
-	{"POST", "/upload", "allow: POST\r\n", ROUTE_UPLOAD, 0},
-	{"POST", "/close", "allow: POST\r\n", ROUTE_CLOSE, 0},
+	{"GET", "/", "allow: GET\r\n", ROUTE_HELLO, 0, false},
+	{"GET", "/is_alive", "allow: GET\r\n", ROUTE_IS_ALIVE, 0, false},
+	{"POST", "/create_session", "allow: POST\r\n", ROUTE_CALL, WIRE_CREATE_SESSION, true},
+	{"POST", "/run_in_session", "allow: POST\r\n", ROUTE_CALL, WIRE_RUN_IN_SESSION, false},
+	{"POST", "/close_session", "allow: POST\r\n", ROUTE_CALL, WIRE_CLOSE_SESSION, true},
+	{"POST", "/execute", "allow: POST\r\n", ROUTE_CALL, WIRE_EXECUTE, false},
+	{"POST", "/read_file", "allow: POST\r\n", ROUTE_CALL, WIRE_READ_FILE, false},
+	{"POST", "/write_file", "allow: POST\r\n", ROUTE_CALL, WIRE_WRITE_FILE, false},
+	{"POST", "/upload", "allow: POST\r\n", ROUTE_UPLOAD, 0, true},
+	{"POST", "/close", "allow: POST\r\n", ROUTE_CLOSE, 0, true},
 };
 const size_t routes_count = sizeof routes / sizeof routes[0];
 

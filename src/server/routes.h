@@ -3,6 +3,7 @@
 #define SERVER_ROUTES_H
 
 #include <crex/runtime.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include "wire/wire.h"
 
@@ -20,6 +21,7 @@ struct route {
 	const char *allow; /* header of a 405 */
 	enum route_kind kind;
 	enum wire_request_kind wire; /* ROUTE_CALL only */
+	bool notable; /* a success is logged at info, not at debug */
 };
 
 extern const struct route routes[];

@@ -28,7 +28,9 @@ enum { SERVER_LOG_ID_MAX = 64 };
 extern const struct http_handler server_handler; /* arg: struct server */
 /* The client's X-Request-ID, cut to fit, or one of ours. */
 void server_log_id(struct server *srv, const struct http_exchange *ex, char id[SERVER_LOG_ID_MAX]);
-void server_log_reply(struct server *srv, const char *method, const char *path, const char *id, int status,
+/* At info stand failures and what comes but once a session; a line for each command would cost it two system calls. */
+int server_log_level(const struct route *route, int status);
+void server_log_reply(struct server *srv, int level, const char *method, const char *path, const char *id, int status,
 		      uint64_t since_ns);
 
 /* call.c: a JSON request that is complete; replies to ex in every case. */

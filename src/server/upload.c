@@ -100,7 +100,7 @@ static void reply(struct upload *u)
 		if (content && wire_encode_empty(&content->body) < 0)
 			content = http_content_unref(content);
 	}
-	server_log_reply(u->srv, "POST", "/upload", u->id, content ? status : 511, u->started_ns);
+	server_log_reply(u->srv, LOG_LEVEL_INFO, "POST", "/upload", u->id, content ? status : 511, u->started_ns);
 	http_reply(ex, status, content, "");
 }
 
