@@ -23,6 +23,7 @@ int proc_pty_reset(int fd)
 	struct termios t;
 	if (tcgetattr(fd, &t) < 0)
 		return -errno;
+	const struct termios now = t;
 	/* What the kernel gives a new tty (tty_std_termios), but for echo. */
 	t.c_iflag = ICRNL | IXON;
 	t.c_oflag = OPOST | ONLCR;
@@ -42,6 +43,10 @@ int proc_pty_reset(int fd)
 	t.c_cc[VDISCARD] = CDISCARD;
 	t.c_cc[VWERASE] = CWERASE;
 	t.c_cc[VLNEXT] = CLNEXT;
+	/* setting what is set already would still wake every reader of the terminal */
+	if (t.c_iflag == now.c_iflag && t.c_oflag == now.c_oflag && t.c_lflag == now.c_lflag &&
+	    memcmp(t.c_cc, now.c_cc, sizeof t.c_cc) == 0)
+		return 0;
 	return tcsetattr(fd, TCSANOW, &t) < 0 ? -errno : 0;
 }
 

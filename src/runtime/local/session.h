@@ -137,7 +137,7 @@ void session_io_start(struct session *s);
 void session_io_drain(struct session *s); /* reads what is there, without waiting */
 void session_read_report(struct session *s);
 void session_write(struct session *s, const char *data, size_t len);
-bool session_type_line(struct session *s); /* the constant line; false: the terminal is gone */
+void session_type_line(struct session *s); /* the constant line */
 bool session_store_text(struct session *s, const struct buf *text);
 bool session_at_prompt(const struct session *s); /* bash is in the foreground and sleeps */
 

@@ -12,7 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { READ_CHUNK = 65536, READS_AT_ONCE = 16 };
+/* A pty gives up to 4 KB a read; one that gives less has been emptied, which saves the read that would say so. */
+enum { READ_CHUNK = 65536, READS_AT_ONCE = 16, SHORT_READ = 1024 };
 
 static void on_text(struct session *s, const char *text, size_t len)
 {
@@ -62,13 +63,13 @@ static void process(struct session *s, const char *data, size_t len)
 }
 
 /* Returns false when the terminal has nothing more to give, now or ever. */
-static bool read_once(struct session *s, bool *ret_gone)
+static bool read_once(struct session *s, size_t enough, bool *ret_gone)
 {
 	char data[READ_CHUNK];
 	ssize_t n = read(s->master, data, sizeof data);
 	if (n > 0) {
 		process(s, data, (size_t)n);
-		return true;
+		return (size_t)n >= enough;
 	}
 	if (n < 0 && errno == EINTR)
 		return true;
@@ -80,7 +81,7 @@ void session_io_drain(struct session *s)
 {
 	bool gone = false;
 	/* bounded by what a pty holds: whoever still writes is being killed */
-	for (int i = 0; s->master >= 0 && i < 4096 && read_once(s, &gone); i++)
+	for (int i = 0; s->master >= 0 && i < 4096 && read_once(s, 1, &gone); i++)
 		;
 }
 
@@ -116,7 +117,7 @@ static void poll_cb(uv_poll_t *poll, int status, int events)
 			update_poll(s);
 	}
 	if (events & UV_READABLE)
-		for (int i = 0; i < READS_AT_ONCE && read_once(s, &gone); i++)
+		for (int i = 0; i < READS_AT_ONCE && read_once(s, SHORT_READ, &gone); i++)
 			;
 	/* every slave is closed: the shell's exit is about to be reported by the reaper */
 	if (gone && s->handles_open)
@@ -169,16 +170,12 @@ void session_write(struct session *s, const char *data, size_t len)
 		update_poll(s);
 }
 
-bool session_type_line(struct session *s)
+void session_type_line(struct session *s)
 {
-	struct buf line __attribute__((cleanup(buf_deinit)));
-	buf_init(&line, 1024);
-	if (shell_append_typed_line(&line, s->scan.session_nonce) < 0)
-		return false;
 	/* the user may have left the terminal raw or echoing */
 	proc_pty_reset(s->master);
-	session_write(s, line.data, line.len);
-	return true;
+	const char *line = shell_typed_line();
+	session_write(s, line, strlen(line));
 }
 
 bool session_store_text(struct session *s, const struct buf *text)

@@ -193,19 +193,20 @@ static void start_command(struct session *s, struct session_job *job)
 	struct buf text __attribute__((cleanup(buf_deinit)));
 	buf_init(&text, 4 * job->req.command.len + (64UL << 20));
 	session_make_nonce(s->scan.command_nonce);
-	int r = shell_append_command(&text, &s->shell, job->req.command, s->scan.session_nonce, s->scan.command_nonce);
+	int r = shell_append_command(&text, &s->shell, job->req.command, s->scan.command_nonce);
 	s->current = job;
 	s->state = SESSION_RUNNING;
 	s->drop_output = false;
 	s->hijack_stage = 0;
 	s->recovery_typed = false;
-	if (r < 0 || !session_store_text(s, &text) || !session_type_line(s)) {
+	if (r < 0 || !session_store_text(s, &text)) {
 		cleanup_error struct crex_error err = CREX_ERROR_INIT;
 		crex_error_set(&err, CREX_E_MEMORY, "out of memory while handing the command to the shell");
 		s->state = SESSION_IDLE;
 		session_job_fail(session_take_current(s), &err);
 		return;
 	}
+	session_type_line(s);
 	arm_timeout(s, job->req.timeout);
 }
 
@@ -420,9 +421,11 @@ void session_give_up(struct session *s, int status)
 	session_make_nonce(s->scan.command_nonce);
 	s->recovery_typed = true;
 	if (shell_append_recovery(&text, s->scan.session_nonce, s->scan.command_nonce) < 0 ||
-	    !session_store_text(s, &text) || !session_type_line(s))
+	    !session_store_text(s, &text))
 		lose_terminal(s);
-	else if (s->intr.done)
+	else
+		session_type_line(s);
+	if (s->intr.done && s->state == SESSION_RECOVERING)
 		session_set_step(s, STEP_INTERRUPT, RECOVERY_WAIT);
 }
 

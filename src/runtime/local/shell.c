@@ -6,12 +6,11 @@
  *
  *     { <put back $?, $_, set flags, traps>
  *     <the user's command>
- *     }; { <report through the pipe, take flags and traps away> } >&57 2>&57; <tidy up, E report to the terminal>
+ *     }; { <report through the pipe, take flags and traps away> }; <tidy up, E report to the terminal>
  *
  * Flags and traps (xtrace, verbose, errexit, functrace, DEBUG, ERR) are in force only while the user's command runs;
  * our own words run without them, the first of them with their trace going to the sink. The report goes through a pipe
- * rather than a file because `ulimit -f` would kill a shell that writes to one. What a DEBUG trap of the user's prints
- * while the report is made lands between the report's fields, where the reader passes over it.
+ * rather than a file because `ulimit -f` would kill a shell that writes to one.
  *
  * The descriptors: bash inherits the pipe at 8 and the memfd at 9. To become close-on-exec they take a detour: when
  * bash redirects descriptor 0 for a group it saves the old one at the lowest free number from 10 on, close-on-exec, and
@@ -43,25 +42,39 @@ void shell_state_deinit(struct shell_state *st)
 	buf_deinit(&st->trap_err);
 }
 
-/* PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is assigned
+/* The constant parts, as functions that bash has parsed once: parsing them anew for every command would cost more than
+ * all else. __crex_a reports and takes the flags away, __crex_z tidies up and says E, __crex_s says S. They are called
+ * by name on lines that are eval'd at the top level; the traps are handled there, since inside a function DEBUG and ERR
+ * can't be seen. If the user unsets them, the recovery defines them again.
+ *
+ * PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is assigned
  * last, behind the report, since a user may have made it readonly and bash gives up the list then. Where stderr is no
  * terminal no prompt would reach us, and a file should not get one: E says so. What the user's program has left unread
  * on the terminal would be run as a command: it is read away. A shell that reads its commands from elsewhere than the
- * terminal (`exec <file`) would run that file: stdin is put back. */
-static int append_epilogue(struct buf *out, const char *session_nonce, const char *nonce)
+ * terminal (`exec <file`) would run that file: stdin is put back. The last eval in __crex_s is for bash's parser, which
+ * after an unfinished [[ refuses the next [[, once. */
+static int append_functions(struct buf *out, const char *session_nonce)
+{
+	return buf_printf(
+		out,
+		"__crex_a() { \\builtin set +xveT; \\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' \"$1\" \"$2\" \"$3\" "
+		"\"${BASH_XTRACEFD-}\" \"${4:0:%d}\" \"$1\"; [[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; "
+		"[[ ${PROMPT_COMMAND+1} ]] && \\builtin unset -v PROMPT_COMMAND; [[ -t 0 ]] || \\exec <&59; "
+		"\\builtin read -r -t 0 -u 59 && \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
+		"__crex_z() { [[ -t 2 ]]; \\builtin printf '\\034E%%s:%%s\\034' \"$1\" \"$?\" >&59; "
+		"[[ $PS1 = '\\034P%s:$?:\\#:\\j\\034' && ! ${PS0-}${PS2-} ]] || "
+		"{ PS0= PS2= PS1='\\034P%s:$?:\\#:\\j\\034'; } 2>&57; [[ -t 2 ]] || PS1=; }\n"
+		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
+		"\\builtin eval '[[ x ]]' 2>&57; }\n",
+		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce);
+}
+
+static int append_epilogue(struct buf *out, const char *nonce)
 {
 	return buf_printf(out,
-			  "{ \\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' %s \"$?\" \"$-\" \"${BASH_XTRACEFD-}\" "
-			  "\"${_:0:%d}\" %s; \\builtin trap -p DEBUG; \\builtin printf ':%%s:' %s; "
-			  "\\builtin trap -p ERR; \\builtin printf ':%%s:' %s; "
-			  "\\builtin trap - DEBUG ERR; \\builtin set +xveT; "
-			  "[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; \\builtin unset -v PROMPT_COMMAND; "
-			  "[[ -t 0 ]] || \\exec <&59; "
-			  "\\builtin read -r -t 0 -u 59 && \\builtin read -r -d '' -t 0.01 -u 59 __crex; "
-			  "\\builtin unset -v __crex; } >&56 2>&57; "
-			  "[[ -t 2 ]]; { \\builtin printf '\\034E%%s:%%s\\034' %s \"$?\"; "
-			  "PS0= PS2= PS1='\\034P%s:$?:\\#:\\j\\034'; } >&59 2>&57; [[ -t 2 ]] || PS1=\n",
-			  nonce, LAST_ARG_MAX, nonce, nonce, nonce, nonce, session_nonce);
+			  "{ __crex_a %s \"$?\" \"$-\" \"${_-}\"; \\builtin trap -p DEBUG ERR; \\builtin trap - DEBUG ERR; "
+			  "\\builtin printf ':%%s:' %s; } >&56 2>&57; __crex_z %s\n",
+			  nonce, nonce, nonce);
 }
 
 /* Quoted so that a leading "~/" and "$NAME" still expand, as they do where upstream writes `source PATH`. */
@@ -104,18 +117,14 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 	if (r == 0)
 		r = buf_append_str(out, "{ \\builtin set +o history +o emacs +o vi +H; \\builtin unset -v MAILCHECK; "
 					"IGNOREEOF=1000; \\builtin :; } >&57 2>&57\n");
-	return r < 0 ? r : append_epilogue(out, session_nonce, nonce);
+	r = r < 0 ? r : append_functions(out, session_nonce);
+	return r < 0 ? r : append_epilogue(out, nonce);
 }
 
-/* The leading Ctrl-U takes away what may stand on the line already. The last eval is for bash's parser, which after an
- * unfinished [[ refuses the next [[, once. */
-int shell_append_typed_line(struct buf *out, const char *session_nonce)
+/* The leading Ctrl-U takes away what may stand on the line already. */
+const char *shell_typed_line(void)
 {
-	return buf_printf(out,
-			  "\025 IFS= \\builtin read -r -d '' -u 58 __crex; \\builtin eval \"$__crex\" || "
-			  "{ \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
-			  "\\builtin eval '[[ x ]]' 2>&57; }\n",
-			  session_nonce);
+	return "\025 IFS= \\builtin read -r -d '' -u 58 __crex; \\builtin eval \"$__crex\" || __crex_s\n";
 }
 
 static int append_trap(struct buf *out, const struct buf *trap)
@@ -130,10 +139,12 @@ static int append_trap(struct buf *out, const struct buf *trap)
 /* `jobs` tells the sink what bash would otherwise say about ended jobs in the middle of the user's output.
  * $? and $_ are put back by the last simple command before the user's: `:` with the old last argument, or, for a
  * status other than 0, a function that removes itself; `&& :` keeps errexit and ERR from seeing its status. */
-static int append_prologue(struct buf *out, const struct shell_state *st)
+static int append_prologue(struct buf *out, const struct shell_state *st, bool checked)
 {
 	bool observed = st->trap_debug.len > 0 || strpbrk(st->flags, "xv");
-	int r = buf_append_str(out, "{ \\builtin unset -v __crex; \\builtin unset -f __crex; ");
+	int r = buf_append_str(out, "{ \\builtin unset -v __crex; ");
+	if (checked)
+		r = r < 0 ? r : buf_append_str(out, "\\builtin unset -f __crex; ");
 	if (st->has_jobs)
 		r = r < 0 ? r : buf_append_str(out, "\\builtin jobs >&57 2>&57; ");
 	if (st->status != 0)
@@ -186,28 +197,29 @@ static int append_user_text(struct buf *out, struct crex_str cmd)
 	return r < 0 ? r : buf_append_str(out, "\n");
 }
 
-int shell_append_command(struct buf *out, const struct shell_state *st, struct crex_str command,
-			 const char *session_nonce, const char *nonce)
+int shell_append_command(struct buf *out, const struct shell_state *st, struct crex_str command, const char *nonce)
 {
+	bool checked = may_close_group(command);
 	int r = 0;
 	/* Text that is whole inside parentheses and inside braces is whole: nothing in it can close our group. The
 	 * function is only parsed; the prologue removes it. */
-	if (may_close_group(command)) {
+	if (checked) {
 		r = buf_append_str(out, "__crex() (");
 		r = r < 0 ? r : append_user_text(out, command);
 		r = r < 0 ? r : buf_append_str(out, ")\n");
 	}
-	r = r < 0 ? r : append_prologue(out, st);
+	r = r < 0 ? r : append_prologue(out, st, checked);
 	r = r < 0 ? r : append_user_text(out, command);
 	r = r < 0 ? r : buf_append_str(out, "}; ");
-	r = r < 0 ? r : append_epilogue(out, session_nonce, nonce);
+	r = r < 0 ? r : append_epilogue(out, nonce);
 	return r < 0 ? r : buf_append_char(out, '\0');
 }
 
 int shell_append_recovery(struct buf *out, const char *session_nonce, const char *nonce)
 {
 	int r = buf_append_str(out, "\\builtin unset -v __crex; \\builtin unset -f __crex; ");
-	r = r < 0 ? r : append_epilogue(out, session_nonce, nonce);
+	r = r < 0 ? r : append_functions(out, session_nonce);
+	r = r < 0 ? r : append_epilogue(out, nonce);
 	return r < 0 ? r : buf_append_char(out, '\0');
 }
 
@@ -240,21 +252,22 @@ static void set_field(struct buf *field, struct crex_str value)
 		buf_deinit(field); /* too large to carry over: the next command finds it empty */
 }
 
-/* The `trap -- '...' NAME` in a field, without what a DEBUG trap may have printed around it. */
+/* The "trap -- '<quoted>' NAME\n" that stands at the beginning of a line; `end` is its "' NAME\n". Around it may stand
+ * what a DEBUG trap has printed while the report was made. In the quoted text a quote stands as '\'' only. */
 static struct crex_str find_trap(struct crex_str field, const char *end)
 {
 	static const char begin[] = "trap -- '";
-	struct crex_str found = {"", 0};
-	const char *stop = field.ptr + field.len, *last_end = NULL;
-	for (const char *p = field.ptr; (p = memmem(p, (size_t)(stop - p), end, strlen(end))); p++)
-		last_end = p + strlen(end);
-	const char *p = field.ptr;
-	while (last_end && (p = memmem(p, (size_t)(last_end - p), begin, sizeof begin - 1))) {
-		if (p == field.ptr || p[-1] == '\n')
-			found = (struct crex_str){p, (size_t)(last_end - p)};
-		p++;
+	const char *p = field.ptr, *stop = field.ptr + field.len;
+	size_t n = sizeof begin - 1, m = strlen(end);
+	while ((p = memmem(p, (size_t)(stop - p), begin, n))) {
+		const char *q = p + n;
+		while ((q = memchr(q, '\'', (size_t)(stop - q))) && stop - q >= 4 && memcmp(q, "'\\''", 4) == 0)
+			q += 4;
+		if (q && (size_t)(stop - q) >= m && memcmp(q, end, m) == 0 && (p == field.ptr || p[-1] == '\n'))
+			return (struct crex_str){p, (size_t)(q + m - p)};
+		p += n;
 	}
-	return found;
+	return (struct crex_str){"", 0};
 }
 
 bool shell_parse_report(const char *data, size_t len, const char *nonce, struct shell_state *st)
@@ -268,10 +281,9 @@ bool shell_parse_report(const char *data, size_t len, const char *nonce, struct 
 	memcpy(colon_nonce + 1 + n, ":", 2);
 
 	struct cursor c = {data, data + len};
-	struct crex_str skipped, status, flags, xtrace_fd, last_arg, trap_debug, trap_err;
+	struct crex_str skipped, status, flags, xtrace_fd, last_arg, traps;
 	if (!take_until(&c, colon_nonce + 1, &skipped) || !take_until(&c, ":", &status) || !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd) ||
-	    !take_until(&c, colon_nonce, &last_arg) || !take_until(&c, colon_nonce, &trap_debug) ||
-	    !take_until(&c, colon_nonce, &trap_err))
+	    !take_until(&c, colon_nonce, &last_arg) || !take_until(&c, colon_nonce, &traps))
 		return false;
 
 	st->status = atoi(status.ptr) & 0xFF;
@@ -283,8 +295,8 @@ bool shell_parse_report(const char *data, size_t len, const char *nonce, struct 
 	bool digits = xtrace_fd.len > 0 && xtrace_fd.len < 10 && strspn(xtrace_fd.ptr, "0123456789") >= xtrace_fd.len;
 	set_field(&st->xtrace_fd, digits ? xtrace_fd : (struct crex_str){"", 0});
 	set_field(&st->last_arg, last_arg);
-	set_field(&st->trap_debug, find_trap(trap_debug, "' DEBUG\n"));
-	set_field(&st->trap_err, find_trap(trap_err, "' ERR\n"));
+	set_field(&st->trap_debug, find_trap(traps, "' DEBUG\n"));
+	set_field(&st->trap_err, find_trap(traps, "' ERR\n"));
 	return true;
 }
 

@@ -34,11 +34,11 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 			   const struct crex_str_list *startup_source);
 
 /* The one line that is typed on the terminal for each command, newline included. */
-int shell_append_typed_line(struct buf *out, const char *session_nonce);
+const char *shell_typed_line(void);
 
 /* The text that stands in the memfd for one command, terminating NUL included. */
 int shell_append_command(struct buf *out, const struct shell_state *st, struct crex_str command,
-			 const char *session_nonce, const char *nonce);
+			 const char *nonce);
 
 /* The same after a command was given up in the middle: only reports and cleans up. */
 int shell_append_recovery(struct buf *out, const char *session_nonce, const char *nonce);
