@@ -23,7 +23,7 @@ int buf_reserve(struct buf *b, size_t more)
 	size_t need = b->len + more;
 	if (b->data && need <= b->cap)
 		return 0;
-	size_t cap = b->cap ? b->cap : 64;
+	size_t cap = b->cap ? b->cap : need > 64 ? need : 64; /* who reserves first knows what is to come */
 	while (cap < need)
 		cap = cap > b->max / 2 ? b->max : cap * 2;
 	if (cap > b->max)
@@ -59,11 +59,13 @@ int buf_append_char(struct buf *b, char c)
 	return buf_append(b, &c, 1);
 }
 
-/* Straight into the room that there is: the C library's measuring pass (a NULL target) goes by way of an overflow
+/* Straight into room that will do for most: the C library's measuring pass (a NULL target) goes by way of an overflow
  * call for each byte, which costs more than all the rest. It is left to texts that do not fit. */
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap)
 {
-	int r = b->data ? 0 : buf_reserve(b, 0);
+	enum { ARGUMENTS = 64 };
+	size_t guess = strlen(fmt) + ARGUMENTS;
+	int r = buf_reserve(b, guess <= b->max - b->len ? guess : 0);
 	if (r < 0)
 		return r;
 	va_list again;
