@@ -116,12 +116,24 @@ static void abort_handler(struct http_exchange *c)
 	c->server->handler->on_abort(c->server->arg, c);
 }
 
+/* A reply that is cut short is cut by a reset: the reader learns that it broke off, and the kernel drops what it has
+ * of it at once, megabytes perhaps, rather than offering them to a silent client for minutes. */
+static void reset_on_close(struct http_exchange *c)
+{
+	const struct linger now = {.l_onoff = 1};
+	int fd;
+	if (uv_fileno(&c->h.handle, &fd) == 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
 void conn_close(struct http_exchange *c)
 {
 	if (c->state == CONN_CLOSED)
 		return;
-	if (c->state == CONN_WRITE)
+	if (c->state == CONN_WRITE) {
 		server_writer_remove(c->server, c);
+		reset_on_close(c);
+	}
 	c->state = CONN_CLOSED;
 	server_conn_closing(c->server, c);
 	abort_handler(c);
@@ -240,7 +252,8 @@ static void send_reply(struct http_exchange *c)
 		bufs[1].base += sent - first;
 		bufs[1].len -= sent - first;
 	}
-	server_writer_add(c->server, c, total - sent);
+	/* All of the reply stays in memory until its last byte is taken, so all of it counts. */
+	server_writer_add(c->server, c, c->content ? c->content->body.cap : total - sent);
 	c->out_left = total - sent;
 	c->since = now_of(c);
 	unsigned skip = bufs[0].len == 0;

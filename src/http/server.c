@@ -7,8 +7,9 @@
  * One timer sweeps over the connections once a second while there are any: deadlines need no better grain, and no
  * timer heap is touched a request. An idle server sleeps without waking.
  *
- * Memory: replies that slow readers have not taken yet are counted together; beyond max_backlog the connection that
- * has been writing for longest is cut off. So no number of slow readers can make the server grow. */
+ * Memory: replies that slow readers have not taken to their end are counted together, each whole, since it is held
+ * whole; beyond max_backlog the connection that has been writing for longest is cut off. So no number of slow readers
+ * can make the server grow. */
 #include "http/internal.h"
 
 #include <errno.h>
