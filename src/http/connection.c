@@ -130,7 +130,7 @@ void conn_close(struct http_exchange *c)
 {
 	if (c->state == CONN_CLOSED)
 		return;
-	if (c->state == CONN_WRITE) {
+	if (c->writing) {
 		server_writer_remove(c->server, c);
 		reset_on_close(c);
 	}
@@ -237,12 +237,10 @@ static void send_reply(struct http_exchange *c)
 	int r = uv_try_write(&c->h.stream, bufs, n_bufs);
 	size_t sent = r > 0 ? (size_t)r : 0, total = c->head_len + c->out_len;
 	if ((r < 0 && r != UV_EAGAIN) || sent >= total) {
-		if (r < 0) {
-			server_writer_add(c->server, c, 0);
+		if (r < 0)
 			conn_close(c);
-		} else {
+		else
 			reply_sent(c);
-		}
 		return;
 	}
 	size_t first = sent < c->head_len ? sent : c->head_len;

@@ -39,7 +39,7 @@ struct http_server {
 	void *arg;
 	struct http_listener *listeners;
 	struct http_exchange *first, *last;               /* all with an open handle */
-	struct http_exchange *writer_first, *writer_last; /* those in CONN_WRITE, longest-waiting first */
+	struct http_exchange *writer_first, *writer_last; /* those whose reply waits in libuv, longest-waiting first */
 	size_t n_connections;
 	size_t n_objects; /* connections, closed ones with an unanswered exchange included */
 	size_t backlog;
@@ -79,6 +79,7 @@ struct http_exchange {
 	bool eof;      /* the client has shut its side */
 	bool reading;
 	bool paused;   /* by the handler */
+	bool writing;  /* in the server's list of writers */
 	bool feeding;  /* conn_feed is on the stack and will go on by itself */
 	bool freed_late; /* the object may go once its handle is closed */
 	uint64_t since;  /* loop time of the last progress that counts in this state */

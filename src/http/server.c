@@ -138,6 +138,7 @@ void server_conn_gone(struct http_server *s)
 
 void server_writer_add(struct http_server *s, struct http_exchange *c, size_t bytes)
 {
+	c->writing = true;
 	c->out_size = bytes;
 	c->writer_prev = s->writer_last;
 	c->writer_next = NULL;
@@ -158,6 +159,7 @@ void server_writer_remove(struct http_server *s, struct http_exchange *c)
 	c->writer_prev = c->writer_next = NULL;
 	s->backlog -= c->out_size;
 	c->out_size = 0;
+	c->writing = false;
 }
 
 /* ---- accepting ---- */
