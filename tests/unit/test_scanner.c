@@ -16,7 +16,7 @@
 #define CN "98765432109876543210"
 
 /* What came out, written down so that it can be compared: text as it is, reports as <E n>, <S status started>,
- * <P status number>.
+ * <P status number jobs>.
  * `raw` collects the events' own bytes, which must be the input again. */
 struct record {
 	char log[4096], raw[4096];
@@ -55,7 +55,7 @@ static void note(struct record *r, const struct scan_event *ev)
 		r->n_log += (size_t)sprintf(at, "<S %d %d>", ev->status, ev->not_started);
 		break;
 	case SCAN_PROMPT:
-		r->n_log += (size_t)sprintf(at, "<P %d %d>", ev->status, ev->prompt_number);
+		r->n_log += (size_t)sprintf(at, "<P %d %d %d>", ev->status, ev->prompt_number, ev->jobs);
 		break;
 	}
 }
@@ -137,7 +137,7 @@ static void test_end(void **state)
 	(void)state;
 	LOG(FS "E" CN ":0" FS, "<E 0>");
 	LOG("before" FS "E" CN ":1" FS "after", "before<E 1>after");
-	LOG("a" FS "E" CN ":0" FS FS "P" SN ":0:17" FS, "a<E 0><P 0 17>");
+	LOG("a" FS "E" CN ":0" FS FS "P" SN ":0:17:3" FS, "a<E 0><P 0 17 3>");
 }
 
 static void test_abort(void **state)
@@ -151,10 +151,10 @@ static void test_abort(void **state)
 static void test_prompt(void **state)
 {
 	(void)state;
-	LOG(FS "P" SN ":0:1" FS, "<P 0 1>");
-	LOG("x" FS "P" SN ":255:12" FS "y", "x<P 255 12>y");
-	LOG(FS "P" SN ":1:2" FS FS "P" SN ":2:3" FS, "<P 1 2><P 2 3>");
-	LOG(FS "P" SN ":0:999999999" FS, "<P 0 999999999>");
+	LOG(FS "P" SN ":0:1:3" FS, "<P 0 1 3>");
+	LOG("x" FS "P" SN ":255:12:3" FS "y", "x<P 255 12 3>y");
+	LOG(FS "P" SN ":1:2:3" FS FS "P" SN ":2:3:3" FS, "<P 1 2 3><P 2 3 3>");
+	LOG(FS "P" SN ":0:999999999:3" FS, "<P 0 999999999 3>");
 }
 
 /* Nearly a report: all of it must come out as text. */
@@ -164,7 +164,7 @@ static void test_false_beginnings(void **state)
 	static const char *const near[] = {
 		FS, FS FS, FS FS FS, "a" FS "b", FS "E", FS "X", FS "e" CN ":0" FS,
 		FS "E" SN ":0" FS,        /* the wrong nonce */
-		FS "P" CN ":0:1" FS,
+		FS "P" CN ":0:1:0" FS,
 		FS "S" CN ":0:" FS,
 		FS "E" CN ":0",           /* no end */
 		FS "E" CN "0:0" FS,       /* one digit more */
@@ -174,19 +174,21 @@ static void test_false_beginnings(void **state)
 		FS "E" CN ":0:0" FS,
 		FS "P" SN FS,             /* no status */
 		FS "P" SN ":" FS,
-		FS "P" SN ":x:1" FS,
-		FS "P" SN ":-1:1" FS,
-		FS "P" SN ":1234567890:1" FS, /* too long a number */
-		FS "P" SN ":0:1234567890" FS,
+		FS "P" SN ":x:1:0" FS,
+		FS "P" SN ":-1:1:0" FS,
+		FS "P" SN ":1234567890:1:0" FS, /* too long a number */
+		FS "P" SN ":0:1234567890:0" FS,
 		FS "P" SN ":0" FS,        /* no number */
 		FS "P" SN ":0:" FS,
+		FS "P" SN ":0:1" FS,      /* no jobs */
 		FS "P" SN ":0:1:" FS,
+		FS "P" SN ":0:1:2:" FS,
 		FS "S" SN ":0" FS,        /* no second colon */
 		FS "S" SN "::" FS,
 		FS "S" SN ":0:2" FS,
 		FS "S" SN ":0:11" FS,
 		FS "S" SN ":0:1x",
-		"\\034P" SN ":$?:\\#\\034",   /* PS1 as `echo "$PS1"` prints it */
+		"\\034P" SN ":$?:\\#:\\j\\034",   /* PS1 as `echo "$PS1"` prints it */
 	};
 	for (size_t i = 0; i < sizeof near / sizeof near[0]; i++)
 		expect_log(near[i], strlen(near[i]), near[i], strlen(near[i]));
@@ -196,10 +198,10 @@ static void test_false_beginning_then_report(void **state)
 {
 	(void)state;
 	LOG(FS FS "E" CN ":0" FS, FS "<E 0>");
-	LOG(FS FS FS "P" SN ":7:1" FS, FS FS "<P 7 1>");
+	LOG(FS FS FS "P" SN ":7:1:0" FS, FS FS "<P 7 1 0>");
 	LOG(FS "E" FS "E" CN ":0" FS, FS "E<E 0>");
 	LOG(FS "E9876543210" FS "E" CN ":0" FS, FS "E9876543210<E 0>");
-	LOG(FS "P" SN ":0:1234567890" FS "P" SN ":1:2" FS, FS "P" SN ":0:1234567890<P 1 2>");
+	LOG(FS "P" SN ":0:1234567890" FS "P" SN ":1:2:0" FS, FS "P" SN ":0:1234567890<P 1 2 0>");
 	LOG(FS "S" SN ":0" FS "E" CN ":1" FS "t", FS "S" SN ":0<E 1>t");
 	LOG(FS "E" CN ":0" FS "E" CN ":0" FS, "<E 0>E" CN ":0" FS); /* an FS belongs to one report only */
 }
@@ -246,7 +248,7 @@ static void test_no_nonce(void **state)
 	(void)state;
 	struct scanner s = {.n_held = 0};
 	struct record r = {.n_log = 0};
-	static const char in[] = FS "E" FS FS "E:0" FS FS "P:0:1" FS;
+	static const char in[] = FS "E" FS FS "E:0" FS FS "P:0:1:0" FS;
 	feed(&s, in, sizeof in - 1, &r);
 	finish(&s, &r);
 	check(in, sizeof in - 1, &r, in, sizeof in - 1);
@@ -276,7 +278,7 @@ static void test_random(void **state)
 			unsigned status = next(&seed) % 256;
 			switch (next(&seed) % 6) {
 			case 0: sprintf(i, FS "E%s:%u" FS, s.command_nonce, status % 2), sprintf(w, "<E %u>", status % 2); break;
-			case 1: sprintf(i, FS "P%s:%u:%d" FS, s.session_nonce, status, round), sprintf(w, "<P %u %d>", status, round); break;
+			case 1: sprintf(i, FS "P%s:%u:%d:%u" FS, s.session_nonce, status, round, status), sprintf(w, "<P %u %d %u>", status, round, status); break;
 			case 2: sprintf(i, FS "S%s:%u:1" FS, s.session_nonce, status), sprintf(w, "<S %u 1>", status); break;
 			case 3: strcpy(i, FS), strcpy(w, FS); break;
 			case 4: sprintf(i, FS "E%.*s.", (int)(next(&seed) % 20), s.command_nonce), strcpy(w, i); break;
