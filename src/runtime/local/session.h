@@ -51,6 +51,7 @@ struct session_interrupt {
 	double left; /* until the next signal */
 	bool signalled;
 	int quiet_looks;
+	int shell_looks;
 	int tries_left;
 	int kills;
 	int recovery_looks;

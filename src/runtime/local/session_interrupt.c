@@ -17,8 +17,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { MAX_KILLS = 12, TRIES_MAX = 100, RECOVERY_LOOKS = 300 };
-static const double KILL_PAUSE = 0.03, TRY_MIN = 0.01, LOOK_PAUSE = 0.01;
+enum { MAX_KILLS = 12, TRIES_MAX = 100, SHELL_LOOKS = 6, RECOVERY_LOOKS = 300 };
+static const double KILL_PAUSE = 0.03, TRY_MIN = 0.01, LOOK_PAUSE = 0.01, SHELL_PAUSE = 0.002;
 
 static void send_interrupt(struct session *s)
 {
@@ -92,6 +92,14 @@ void session_interrupt_step(struct session *s)
 	}
 	s->intr.left -= LOOK_PAUSE;
 	if (s->intr.left <= 0) {
+		/* In a loop of short programs the shell itself is in the foreground now and then. A SIGINT that meets it
+		 * between fork and wait can end it, so better wait for the next program's turn. */
+		if (s->intr.shell_looks < SHELL_LOOKS && tcgetpgrp(s->master) == s->pid) {
+			s->intr.shell_looks++;
+			session_set_step(s, STEP_INTERRUPT, SHELL_PAUSE);
+			return;
+		}
+		s->intr.shell_looks = 0;
 		if (s->intr.tries_left > 0) {
 			s->intr.tries_left--;
 			s->intr.left = s->intr.timeout;

@@ -8,7 +8,6 @@
 #include "base/cleanup.h"
 #include "text/pyrepr.h"
 #include <string.h>
-#include <unistd.h>
 
 enum { ARG_MAX_LEN = 128 * 1024 - 1 };
 
@@ -103,8 +102,7 @@ static void reply_syntax_error(struct session *s, struct session_job *job)
 
 void session_on_abort(struct session *s, int status, bool not_started)
 {
-	/* With the text still unread it is the last command's: a readonly PS1 makes bash give up the list behind E. */
-	if (s->state != SESSION_RUNNING || lseek(s->memfd, 0, SEEK_CUR) == 0)
+	if (s->state != SESSION_RUNNING)
 		return;
 	session_ref(s);
 	s->prompt_seen = false;

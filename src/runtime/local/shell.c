@@ -47,8 +47,8 @@ void shell_state_deinit(struct shell_state *st)
  * by name on lines that are eval'd at the top level; the traps are handled there, since inside a function DEBUG and ERR
  * can't be seen. If the user unsets them, the recovery defines them again.
  *
- * PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is assigned
- * last, behind the report, since a user may have made it readonly and bash gives up the list then. Where stderr is no
+ * PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is set
+ * by printf because a user may have made it readonly: an assignment would make bash give up the list. Where stderr is no
  * terminal no prompt would reach us, and a file should not get one: E says so. What the user's program has left unread
  * on the terminal would be run as a command: it is read away. A shell that reads its commands from elsewhere than the
  * terminal (`exec <file`) would run that file: stdin is put back. The last eval in __crex_s is for bash's parser, which
@@ -63,7 +63,9 @@ static int append_functions(struct buf *out, const char *session_nonce)
 		"\\builtin read -r -t 0 -u 59 && \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
 		"__crex_z() { [[ -t 2 ]]; \\builtin printf '\\034E%%s:%%s\\034' \"$1\" \"$?\" >&59; "
 		"[[ $PS1 = '\\034P%s:$?:\\#:\\j\\034' && ! ${PS0-}${PS2-} ]] || "
-		"{ PS0= PS2= PS1='\\034P%s:$?:\\#:\\j\\034'; } 2>&57; [[ -t 2 ]] || PS1=; }\n"
+		"{ \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
+		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; } 2>&57; "
+		"[[ -t 2 ]] || \\builtin printf -v PS1 '' 2>&57; \\builtin :; }\n"
 		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
 		"\\builtin eval '[[ x ]]' 2>&57; }\n",
 		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce);
