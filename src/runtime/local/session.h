@@ -2,9 +2,14 @@
  *
  *   session.c            birth, end, the registry by name
  *   session_start.c      the worker job that makes pty, memfd and bash
- *   session_io.c         terminal bytes in and out, reports, the state machine's edges
- *   session_run.c        the queue of actions, their replies and timeouts
+ *   session_io.c         terminal bytes in and out
+ *   session_job.c        an action: taken in, queued, answered
+ *   session_run.c        starting the next action, and its timeout
+ *   session_prompt.c     what the shell's reports do: the state machine
+ *   session_output.c     output on its way to a reply, expect strings
+ *   session_syntax.c     a command that bash could not parse
  *   session_interrupt.c  the interrupt and its escalation
+ *   session_end.c        what everybody is told when the shell is gone
  *
  * All on the loop's thread except the worker job. */
 #ifndef RUNTIME_LOCAL_SESSION_H
@@ -98,6 +103,8 @@ struct session {
 	int doubt_ticks;
 	char doubted[SCAN_REPORT_MAX]; /* the bytes that looked like a prompt, given out when they were none */
 	size_t n_doubted;
+	int doubted_number;
+	bool doubted_newline; /* a newline has followed them, and nothing else */
 
 	struct session_job *current;
 	struct session_job *queue, **queue_tail;
@@ -140,6 +147,7 @@ void session_read_report(struct session *s);
 void session_write(struct session *s, const char *data, size_t len);
 void session_type_line(struct session *s); /* the constant line */
 bool session_store_text(struct session *s, const struct buf *text);
+void session_on_text(struct session *s, const char *text, size_t len); /* raw, without reports */
 bool session_at_prompt(const struct session *s); /* bash is in the foreground and sleeps */
 
 /* session_end.c */
@@ -148,7 +156,7 @@ void session_reply_dead(struct session *s); /* the shell has ended: everybody ge
 /* session_syntax.c */
 void session_on_abort(struct session *s, int status, bool not_started); /* S */
 
-/* session_run.c */
+/* session_job.c */
 #define SESSION_PROMPT_EXPECT "SHELLPS1PREFIX" /* the expect_string of a command that came to its end, as upstream */
 #define SESSION_ENDED_REASON "the shell has ended: the session is closed and its name is free"
 void session_job_free(struct session_job *job);
@@ -157,12 +165,20 @@ void session_job_reply(struct session_job *job, struct crex_observation *obs); /
 struct session_job *session_take_current(struct session *s);
 struct session_job *session_pop_job(struct session *s); /* the queue must not be empty */
 void session_take_output(struct session *s, struct crex_observation *obs);
+void session_strip_echo(const struct session_job *job, struct crex_observation *obs);
+void session_reply_current(struct session *s, int status); /* the command came to its end */
+
+/* session_run.c */
 void session_pump(struct session *s); /* starts the next action if one can be started */
+
+/* session_prompt.c */
 void session_on_end(struct session *s, bool prompt_follows); /* E: the state of the shell is known */
 void session_on_prompt(struct session *s, const struct scan_event *ev); /* P */
-void session_on_output(struct session *s, const char *text, size_t len); /* cleaned */
 void session_give_up(struct session *s, int status); /* starts the recovery */
 void session_set_step(struct session *s, enum session_step kind, double seconds);
+
+/* session_output.c */
+void session_on_output(struct session *s, const char *text, size_t len); /* cleaned */
 
 /* session_interrupt.c */
 void session_interrupt_step(struct session *s);

@@ -15,8 +15,13 @@
 /* A pty gives up to 4 KB a read; one that gives less has been emptied, which saves the read that would say so. */
 enum { READ_CHUNK = 65536, READS_AT_ONCE = 16, SHORT_READ = 1024 };
 
-static void on_text(struct session *s, const char *text, size_t len)
+void session_on_text(struct session *s, const char *text, size_t len)
 {
+	/* bash's own answer to a second SIGINT; the prompt comes once more */
+	if (s->n_doubted > 0 && !s->doubted_newline && len == 2 && memcmp(text, "\r\n", 2) == 0) {
+		s->doubted_newline = true;
+		return;
+	}
 	s->output_came = true;
 	if (s->drop_output)
 		return;
@@ -24,7 +29,9 @@ static void on_text(struct session *s, const char *text, size_t len)
 		/* something follows what looked like the prompt: it was a program's text */
 		size_t n = s->n_doubted;
 		s->n_doubted = 0;
-		on_text(s, s->doubted, n);
+		session_on_text(s, s->doubted, n);
+		if (s->doubted_newline)
+			session_on_text(s, "\r\n", 2);
 	}
 	struct buf *scratch = &s->rt->scratch;
 	buf_clear(scratch);
@@ -43,11 +50,11 @@ static void process(struct session *s, const char *data, size_t len)
 		case SCAN_NONE:
 			return;
 		case SCAN_TEXT:
-			on_text(s, ev.text, ev.len);
+			session_on_text(s, ev.text, ev.len);
 			break;
 		case SCAN_END:
 			if (s->n_doubted > 0)
-				on_text(s, "", 0);
+				session_on_text(s, "", 0);
 			session_on_end(s, ev.status == 0);
 			break;
 		case SCAN_ABORT:
@@ -55,7 +62,7 @@ static void process(struct session *s, const char *data, size_t len)
 			break;
 		case SCAN_PROMPT:
 			if (s->n_doubted > 0)
-				on_text(s, "", 0);
+				session_on_text(s, "", 0);
 			session_on_prompt(s, &ev);
 			break;
 		}

@@ -1,0 +1,288 @@
+/* runtime/local/session_prompt.c: the state machine's edges: what the shell's reports do to a session.
+ *
+ *   STARTING --E--> IDLE --type--> RUNNING --E--> IDLE
+ *   RUNNING --S, nothing ran--> IDLE               (syntax error)
+ *   RUNNING --S or P--> RECOVERING --E--> IDLE     (bash gave the command up: SIGINT, ${x?}, arithmetic errors)
+ *
+ * A new line is typed only when bash has shown its prompt since the last report, so that nobody else can read it. When
+ * no prompt comes (the user has sent the shell's stderr elsewhere) a short wait stands for it once; from then on the
+ * session is `promptless` and doesn't wait. A prompt that shows while a command runs means that bash gave the command
+ * up, unless a program has printed just that text: so it is doubted until bash sleeps in the foreground and nothing
+ * has followed. */
+#include "runtime/local/session.h"
+
+#include "base/cleanup.h"
+#include "proc/pty.h"
+#include <string.h>
+#include <unistd.h>
+
+enum { DOUBT_TICKS = 200 };
+static const double PROMPT_WAIT = 0.05, DOUBT_TICK = 0.002, RECOVERY_WAIT = 0.03;
+
+/* "[1]+  Done                    sleep 5" and the like, which bash prints before a prompt. */
+static bool is_job_notice(const char *line, size_t len)
+{
+	size_t i = 1;
+	while (i < len && line[i] >= '0' && line[i] <= '9')
+		i++;
+	return len > 4 && line[0] == '[' && i > 1 && line[i] == ']' && memchr("+- ", line[i + 1], 3);
+}
+
+/* Between the report and the prompt stand bash's notices about jobs, with empty lines before them, and perhaps a line of
+ * a background program. */
+static void sort_out_notices(struct session *s)
+{
+	const char *p = s->window.data, *end = p + s->window.len;
+	while (s->window.len > 0 && p < end) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		size_t n = nl ? (size_t)(nl + 1 - p) : (size_t)(end - p);
+		if (n > 1 && !is_job_notice(p, n))
+			keep_append(&s->out, p, n);
+		p += n;
+	}
+	buf_deinit(&s->window);
+}
+
+static void doubt_tick(struct session *s)
+{
+	if (s->output_came || s->state != SESSION_RUNNING)
+		return; /* something followed it: it was text */
+	if (session_at_prompt(s))
+		session_give_up(s, s->abort_status);
+	else if (++s->doubt_ticks < DOUBT_TICKS)
+		session_set_step(s, STEP_DOUBT, DOUBT_TICK);
+}
+
+static void step_cb(uv_timer_t *timer)
+{
+	struct session *s = timer->data;
+	enum session_step kind = s->step_kind;
+	s->step_kind = STEP_NONE;
+	session_ref(s);
+	switch (kind) {
+	case STEP_NONE:
+		break;
+	case STEP_PROMPT_WAIT:
+		s->promptless = true;
+		if (s->state == SESSION_IDLE)
+			sort_out_notices(s);
+		if (s->state == SESSION_RECOVERING)
+			session_give_up(s, s->abort_status);
+		else
+			session_pump(s);
+		break;
+	case STEP_DOUBT:
+		doubt_tick(s);
+		if (s->intr.done && s->state == SESSION_RUNNING && s->step_kind == STEP_NONE)
+			session_interrupt_step(s);
+		break;
+	case STEP_INTERRUPT:
+		session_interrupt_step(s);
+		break;
+	}
+	session_unref(s);
+}
+
+void session_set_step(struct session *s, enum session_step kind, double seconds)
+{
+	s->step_kind = kind;
+	uv_timer_stop(&s->step);
+	if (kind == STEP_NONE)
+		return;
+	uv_update_time(s->rt->loop);
+	uint64_t ms = (uint64_t)(seconds * 1000.0);
+	uv_timer_start(&s->step, step_cb, ms > 0 ? ms : 1, 0);
+}
+
+/* False: the report could not be kept (no memory). */
+static bool take_report(struct session *s)
+{
+	session_read_report(s);
+	bool known = s->report.data &&
+		     shell_parse_report(s->report.data, s->report.len, s->scan.command_nonce, &s->shell);
+	buf_deinit(&s->report);
+	return known;
+}
+
+static void reply_without_status(struct session *s)
+{
+	cleanup_error struct crex_error err = CREX_ERROR_INIT;
+	struct crex_observation obs = CREX_OBSERVATION_INIT;
+	session_take_output(s, &obs);
+	crex_error_set(&err, CREX_E_NO_EXIT_CODE, "the command has ended, but its exit code was lost: out of memory");
+	crex_error_add(&err, "output", obs.output ? obs.output : "", obs.output_len);
+	crex_observation_clear(&obs);
+	session_job_fail(session_take_current(s), &err);
+}
+
+static void finish_start(struct session *s)
+{
+	uv_timer_stop(&s->timer);
+	if (s->rcfile)
+		unlink(s->rcfile);
+	free(s->rcfile);
+	s->rcfile = NULL;
+	struct crex_observation obs = CREX_OBSERVATION_INIT;
+	obs.failure_reason = "";
+	session_take_output(s, &obs);
+	local_session_fn done = s->create_done;
+	s->create_done = NULL;
+	if (done)
+		done(s->create_arg, NULL, &obs);
+	crex_observation_clear(&obs);
+}
+
+static void flush_clean(struct session *s)
+{
+	struct buf *scratch = &s->rt->scratch;
+	buf_clear(scratch);
+	text_clean_finish(&s->clean, scratch);
+	if (scratch->len > 0 && !s->drop_output)
+		keep_append(&s->out, scratch->data, scratch->len);
+}
+
+void session_on_end(struct session *s, bool prompt_follows)
+{
+	enum session_state was = s->state;
+	if (was != SESSION_STARTING && was != SESSION_RUNNING && was != SESSION_RECOVERING)
+		return;
+	session_ref(s);
+	flush_clean(s);
+	bool known = take_report(s);
+	proc_pty_reset(s->master); /* bash reads its next line with the terminal as it should be */
+	if (was == SESSION_RECOVERING)
+		s->shell.status = s->abort_status;
+	s->state = SESSION_IDLE;
+	s->drop_output = false;
+	s->prompt_seen = false;
+	bool late = s->running_text && !s->intr.done;
+	free(s->running_text);
+	s->running_text = NULL;
+	s->promptless = !prompt_follows;
+	s->shell.has_jobs = s->promptless; /* unknown until the prompt says */
+	session_set_step(s, prompt_follows ? STEP_PROMPT_WAIT : STEP_NONE, PROMPT_WAIT);
+	if (was == SESSION_STARTING)
+		finish_start(s);
+	else if (s->current && !known && was == SESSION_RUNNING)
+		reply_without_status(s);
+	else if (s->current)
+		session_reply_current(s, s->shell.status);
+	if (late)
+		keep_deinit(&s->out); /* of a command that timed out: it must not show in a later reply */
+	if (s->intr.done)
+		session_interrupt_reply(s, SESSION_PROMPT_EXPECT);
+	session_pump(s);
+	session_unref(s);
+}
+
+void session_give_up(struct session *s, int status)
+{
+	if (s->n_doubted > 0)
+		s->prompt_number = s->doubted_number;
+	s->n_doubted = 0;
+	if (s->state == SESSION_RUNNING) {
+		flush_clean(s);
+		s->state = SESSION_RECOVERING;
+		s->abort_status = status;
+		s->drop_output = true;
+		s->recovery_typed = false;
+		s->hijack_stage = 0;
+	}
+	if (!s->prompt_seen && !s->promptless) {
+		session_set_step(s, STEP_PROMPT_WAIT, PROMPT_WAIT);
+		return;
+	}
+	struct buf text __attribute__((cleanup(buf_deinit)));
+	buf_init(&text, 1 << 16);
+	session_make_nonce(s->scan.command_nonce);
+	s->recovery_typed = true;
+	if (shell_append_recovery(&text, s->scan.session_nonce, s->scan.command_nonce) < 0 ||
+	    !session_store_text(s, &text))
+		session_end(s);
+	else
+		session_type_line(s);
+	if (s->intr.done && s->state == SESSION_RECOVERING)
+		session_set_step(s, STEP_INTERRUPT, RECOVERY_WAIT);
+}
+
+/* A prompt without the report that should precede it. True when a function of the user's named `builtin` was the
+ * cause: bash has read nothing of the memfd. Takes the function away and types our line again. */
+static bool handle_hijack(struct session *s)
+{
+	/* in recovery a builtin that is disabled (`enable -n printf`) shows as a report that never comes */
+	if (s->state == SESSION_RUNNING && lseek(s->memfd, 0, SEEK_CUR) != 0)
+		return false;
+	const char *line = shell_unhijack_line();
+	switch (s->hijack_stage++) {
+	case 0:
+		session_write(s, line, strlen(line));
+		return true;
+	case 1: {
+		bool unused;
+		if (s->state == SESSION_RUNNING)
+			free(keep_steal(&s->out, NULL, &unused));
+		if (lseek(s->memfd, 0, SEEK_SET) == 0)
+			session_type_line(s);
+		return true;
+	}
+	default:
+		session_end(s);
+		return true;
+	}
+}
+
+void session_on_prompt(struct session *s, const struct scan_event *ev)
+{
+	bool fresh = !s->prompt_seen, again = ev->prompt_number == s->prompt_number;
+	/* A second prompt without a line read: bash has met an end of file or a late SIGINT at its prompt. What it says
+	 * then is nobody's output, even if our next line is on its way already. */
+	bool unread = s->state == SESSION_RUNNING && lseek(s->memfd, 0, SEEK_CUR) == 0;
+	if (again && (s->state == SESSION_IDLE || unread)) {
+		if (s->out.buf.len > s->idle_len)
+			keep_drop_tail(&s->out, s->out.buf.len - s->idle_len);
+		if (!fresh)
+			return;
+	}
+	/* Bash can't be at the prompt that it has left for the command that runs: somebody prints it. */
+	if (again && !fresh && s->state == SESSION_RUNNING) {
+		session_on_text(s, ev->text, ev->len);
+		return;
+	}
+	s->prompt_seen = true;
+	if (s->state != SESSION_RUNNING || fresh)
+		s->prompt_number = ev->prompt_number;
+	s->shell.has_jobs = ev->jobs > 0;
+	s->promptless = false;
+	if (s->step_kind == STEP_PROMPT_WAIT)
+		session_set_step(s, STEP_NONE, 0);
+	switch (s->state) {
+	case SESSION_STARTING:
+	case SESSION_ENDING:
+		break;
+	case SESSION_IDLE:
+		sort_out_notices(s);
+		s->idle_len = s->out.buf.len;
+		session_pump(s);
+		break;
+	case SESSION_RUNNING:
+		if (fresh || handle_hijack(s))
+			break; /* the prompt before this command, seen late */
+		s->abort_status = ev->status;
+		s->output_came = false;
+		s->doubt_ticks = 0;
+		memcpy(s->doubted, ev->text, ev->len);
+		s->n_doubted = ev->len;
+		s->doubted_number = ev->prompt_number;
+		s->doubted_newline = false;
+		session_set_step(s, STEP_DOUBT, DOUBT_TICK);
+		break;
+	case SESSION_RECOVERING:
+		if (!s->recovery_typed)
+			session_give_up(s, s->abort_status);
+		else if (again && lseek(s->memfd, 0, SEEK_CUR) == 0)
+			session_set_step(s, STEP_PROMPT_WAIT, PROMPT_WAIT); /* a late SIGINT; our line may be lost */
+		else if (!again && !handle_hijack(s))
+			session_end(s);
+		break;
+	}
+}
