@@ -32,8 +32,10 @@ static bool is_job_notice(const char *line, size_t len)
  * a background program. */
 static void sort_out_notices(struct session *s)
 {
+	if (s->window.len == 0)
+		return;
 	const char *p = s->window.data, *end = p + s->window.len;
-	while (s->window.len > 0 && p < end) {
+	while (p < end) {
 		const char *nl = memchr(p, '\n', (size_t)(end - p));
 		size_t n = nl ? (size_t)(nl + 1 - p) : (size_t)(end - p);
 		if (n > 1 && !is_job_notice(p, n))
