@@ -164,6 +164,10 @@ static bool better(bool found, size_t start, const struct expect_match *best)
 	return !found || start < best->start;
 }
 
+/* An expression is matched anew against text that was seen before, in case it began there: that costs with every read,
+ * so it is bounded. */
+enum { REGEX_LOOK_BACK = 4096 };
+
 bool expect_search(const struct expect *e, const char *text, size_t len, size_t seen, struct expect_match *ret)
 {
 	bool found = false;
@@ -179,9 +183,10 @@ bool expect_search(const struct expect *e, const char *text, size_t len, size_t 
 			found = true;
 		}
 		regmatch_t m[1];
-		if (item->has_regex && tre_regnexec(&item->regex, text, len, 1, m, 0) == 0 && m[0].rm_eo > m[0].rm_so &&
-		    better(found, (size_t)m[0].rm_so, ret)) {
-			*ret = (struct expect_match){(size_t)m[0].rm_so, (size_t)m[0].rm_eo, item->text};
+		size_t back = seen > REGEX_LOOK_BACK ? seen - REGEX_LOOK_BACK : 0;
+		if (item->has_regex && tre_regnexec(&item->regex, text + back, len - back, 1, m, 0) == 0 &&
+		    m[0].rm_eo > m[0].rm_so && better(found, back + (size_t)m[0].rm_so, ret)) {
+			*ret = (struct expect_match){back + (size_t)m[0].rm_so, back + (size_t)m[0].rm_eo, item->text};
 			found = true;
 		}
 	}

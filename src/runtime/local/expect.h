@@ -17,7 +17,8 @@ struct expect_match {
 };
 
 /* The earliest hit of any string in text; among equals the first in the list, literal before expression. `seen` is how
- * much of the text an earlier call has searched in vain, so that literals need not be looked for twice. */
+ * much of the text an earlier call has searched in vain, so that literals need not be looked for twice; an expression's hit may
+ * begin at most 4096 bytes before it. */
 bool expect_search(const struct expect *e, const char *text, size_t len, size_t seen, struct expect_match *ret);
 
 #endif

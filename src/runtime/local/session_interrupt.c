@@ -29,6 +29,8 @@ static void send_interrupt(struct session *s)
 	pid_t fg = tcgetpgrp(s->master);
 	if (fg > 0)
 		kill(-fg, SIGINT);
+	if (s->pid > 0)
+		kill(s->pid, SIGCONT); /* the command may have stopped the shell itself */
 }
 
 static void kill_foreground(struct session *s)

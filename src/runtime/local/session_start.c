@@ -23,7 +23,7 @@ struct start_job {
 	uv_work_t work;
 	struct session *s;
 	struct buf bootstrap;
-	char *const *envp;
+	char **envp; /* owned array of borrowed strings */
 	/* results */
 	int master, memfd, report_fd;
 	struct proc_tree_mark tty;
@@ -178,9 +178,28 @@ static void start_done_cb(uv_work_t *work, int status)
 	if (job->rcfile_is_temporary && job->error == 0)
 		s->rcfile = strdup(job->rcfile);
 	buf_deinit(&job->bootstrap);
+	free(job->envp);
 	free(job);
 	session_started(s, err.code == CREX_OK ? NULL : &err);
 	session_unref(s);
+}
+
+/* Without what would keep bash from reading our startup file, or would stand in the place of its first words. */
+static char **environment(char *const *envp)
+{
+	static const char *const unwanted[] = {"POSIXLY_CORRECT=", "BASH_FUNC_builtin%%=", "BASH_FUNC_exec%%="};
+	size_t n = 0, k = 0;
+	while (envp[n])
+		n++;
+	char **kept = calloc(n + 1, sizeof *kept);
+	for (size_t i = 0; kept && i < n; i++) {
+		bool drop = false;
+		for (size_t u = 0; u < sizeof unwanted / sizeof unwanted[0]; u++)
+			drop = drop || strncmp(envp[i], unwanted[u], strlen(unwanted[u])) == 0;
+		if (!drop)
+			kept[k++] = envp[i];
+	}
+	return kept;
 }
 
 int session_start(struct session *s, const struct crex_str_list *startup_source)
@@ -197,7 +216,12 @@ int session_start(struct session *s, const struct crex_str_list *startup_source)
 	}
 	job->work.data = job;
 	job->s = s;
-	job->envp = s->rt->config.envp;
+	job->envp = environment(s->rt->config.envp);
+	if (!job->envp) {
+		buf_deinit(&job->bootstrap);
+		free(job);
+		return -ENOMEM;
+	}
 	job->master = job->memfd = job->report_fd = -1;
 	session_ref(s);
 	uv_queue_work(s->rt->loop, &job->work, start_work_cb, start_done_cb);

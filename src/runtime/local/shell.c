@@ -104,17 +104,18 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 {
 	int r = buf_append_str(
 		out,
-		"if ((BASH_VERSINFO[0] > 3)); then eval 'exec {__crex}<&0 {__crex_b}<&0; exec {__crex}<&- {__crex_b}<&-'; "
+		"if ((BASH_VERSINFO[0] > 3)); then \\builtin eval 'exec {__crex}<&0 {__crex_b}<&0; exec {__crex}<&- {__crex_b}<&-'; "
 		"else __crex=10 __crex_b=11; fi\n"
 		"__crex_n='<>/dev/null'; [[ -w /dev/null ]] || __crex_n='<&9'\n"
-		"eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; { { exec 56<&$__crex_b; } <&1; } <&8; "
+		"\\builtin eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; { { exec 56<&$__crex_b; } <&1; } <&8; "
 		"{ { exec 57<&$__crex_b; } <&1; } $__crex_n; exec 8<&- 9<&-\"\n"
-		"unset -v __crex __crex_b __crex_n\n"
-		"[[ -f ~/.bashrc && -r ~/.bashrc ]] && . ~/.bashrc\n");
+		"\\builtin unset -v __crex __crex_b __crex_n\n"
+		"[[ -f ~/.bashrc && -r ~/.bashrc ]] && \\builtin . ~/.bashrc || \\builtin :\n");
 	for (size_t i = 0; r == 0 && i < startup_source->count; i++) {
 		r = buf_append_str(out, "\\builtin . ");
 		r = r < 0 ? r : append_source_path(out, startup_source->items[i]);
-		r = r < 0 ? r : buf_append_str(out, "\n");
+		/* a missing file must not end a shell whose bashrc has `set -e` */
+		r = r < 0 ? r : buf_append_str(out, " || \\builtin :\n");
 	}
 	if (r == 0)
 		r = buf_append_str(out, "{ \\builtin set +o history +o emacs +o vi +H; \\builtin unset -v MAILCHECK; "
