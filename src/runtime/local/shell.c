@@ -112,10 +112,15 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 		"\\builtin unset -v __crex __crex_b __crex_n\n"
 		"[[ -f ~/.bashrc && -r ~/.bashrc ]] && \\builtin . ~/.bashrc || \\builtin :\n");
 	for (size_t i = 0; r == 0 && i < startup_source->count; i++) {
-		r = buf_append_str(out, "\\builtin . ");
+		/* `.` of a missing file ends a shell whose bashrc has `set -e`, whatever stands around it */
+		r = buf_append_str(out, "if [[ -e ");
 		r = r < 0 ? r : append_source_path(out, startup_source->items[i]);
-		/* a missing file must not end a shell whose bashrc has `set -e` */
-		r = r < 0 ? r : buf_append_str(out, " || \\builtin :\n");
+		r = r < 0 ? r : buf_append_str(out, " ]]; then \\builtin . ");
+		r = r < 0 ? r : append_source_path(out, startup_source->items[i]);
+		r = r < 0 ? r : buf_append_str(out, " || \\builtin :; else "
+						    "\\builtin printf 'bash: %s: No such file or directory\\n' ");
+		r = r < 0 ? r : append_source_path(out, startup_source->items[i]);
+		r = r < 0 ? r : buf_append_str(out, " >&2; fi\n");
 	}
 	if (r == 0)
 		r = buf_append_str(out, "{ \\builtin set +o history +o emacs +o vi +H; \\builtin unset -v MAILCHECK; "
