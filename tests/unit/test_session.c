@@ -41,7 +41,7 @@ static void test_status_and_last_argument(void **state)
 	RUN("set -e; (exit 0)", "", 0);
 	RUN("(exit 5) || echo $?", "5\n", 0);
 	RUN("set +e", "", 0);
-	RUN("declare -F | grep -v __crex_[asz]; declare -p __crex 2>/dev/null", "", 1); /* nothing else of ours is left about */
+	RUN("declare -F | grep -v __crex_[adprsz]; declare -p __crex 2>/dev/null", "", 1); /* nothing else of ours is left about */
 }
 
 static void test_check(void **state)

@@ -44,7 +44,7 @@ void shell_state_deinit(struct shell_state *st)
 
 /* The constant parts, as functions that bash has parsed once: parsing them anew for every command would cost more than
  * all else. __crex_a reports and takes the flags away, __crex_z tidies up and says E, __crex_s says S. They are called
- * by name on lines that are eval'd at the top level; the traps are handled there, since inside a function DEBUG and ERR
+ * by name on lines that are eval'd at the top level; __crex_r, _d and _p do what is seldom needed; the traps are handled there, since inside a function DEBUG and ERR
  * can't be seen. If the user unsets them, the recovery defines them again.
  *
  * PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is set
@@ -57,13 +57,16 @@ static int append_functions(struct buf *out, const char *session_nonce)
 {
 	return buf_printf(
 		out,
-		"__crex_a() { \\builtin set +xveT; \\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' \"$1\" \"$2\" \"$3\" "
-		"\"${BASH_XTRACEFD-}\" \"${4:0:%d}\" \"$1\"; [[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; "
-		"[[ ${PROMPT_COMMAND+1} ]] && \\builtin unset -v PROMPT_COMMAND; [[ -t 0 ]] || \\exec <&59; "
-		"\\builtin read -r -t 0 -u 59 && \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
+		"__crex_a() { [[ $- != *[xveT]* ]] || \\builtin set +xveT; "
+		"\\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' \"$1\" \"$2\" \"$3\" \"${BASH_XTRACEFD-}\" \"${4:0:%d}\" \"$1\"; "
+		"[[ -t 0 && ! ${PROMPT_COMMAND+1} && ! -o emacs && ! -o vi ]] || __crex_r; "
+		"\\builtin read -r -t 0 -u 59 && __crex_d; }\n"
+		"__crex_r() { [[ -t 0 ]] || \\exec <&59; \\builtin unset -v PROMPT_COMMAND; "
+		"[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; }\n"
+		"__crex_d() { \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
 		"__crex_z() { [[ -t 2 ]]; \\builtin printf '\\034E%%s:%%s\\034' \"$1\" \"$?\" >&59; "
-		"[[ $PS1 = '\\034P%s:$?:\\#:\\j\\034' && ! ${PS0-}${PS2-} ]] || "
-		"{ \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
+		"[[ -t 2 && $PS1 = '\\034P%s:$?:\\#:\\j\\034' && ! ${PS0-}${PS2-} ]] || __crex_p; }\n"
+		"__crex_p() { { \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
 		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; } 2>&57; "
 		"[[ -t 2 ]] || \\builtin printf -v PS1 '' 2>&57; \\builtin :; }\n"
 		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
