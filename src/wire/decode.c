@@ -3,11 +3,15 @@
  * The fields stand in the order of SWE-ReX's models, because findings are reported in that order. Sessions and actions
  * are unions with a tag there (session_type, action_type), so the tag's value is part of each finding's place:
  * ["body","bash","command"]. Two departures: a missing tag is read as "bash", the one that everybody means, and a
- * request of a union with one member is handled like the others. */
+ * request of a union with one member is handled like the others.
+ *
+ * A big body's tree is given back to the system when it goes: it lay in small blocks all over the heap, which free()
+ * alone would keep for a long time. */
 #include "wire/check.h"
 #include "wire/wire.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +19,10 @@
 struct wire_doc {
 	struct json_body body;
 	struct check_arena arena;
+	size_t size; /* of the body */
 };
+
+enum { BIG_BODY = 1 << 20 };
 
 #define FIELD(type, member, kind, required) {#member, kind, required, offsetof(struct type, member)}
 
@@ -205,7 +212,14 @@ void *wire_doc_free(struct wire_doc *doc)
 	if (doc) {
 		json_decref(doc->body.root);
 		check_arena_deinit(&doc->arena);
+		bool big = doc->size >= BIG_BODY;
 		free(doc);
+#ifdef __GLIBC__
+		if (big)
+			malloc_trim(0);
+#else
+		(void)big;
+#endif
 	}
 	return NULL;
 }
@@ -221,6 +235,7 @@ int wire_decode(enum wire_request_kind kind, struct crex_str body, struct wire_d
 	struct wire_doc *doc = calloc(1, sizeof *doc);
 	if (!doc)
 		return -ENOMEM;
+	doc->size = body.len;
 	struct json_problem problem;
 	r = json_body_parse(body, &doc->body, &problem);
 	if (r < 0) {

@@ -3,7 +3,11 @@
  * The clients are Python programs. Their json.dumps writes NaN and Infinity (a timeout of float("inf")), integers of any
  * size and lone surrogates as \udcXX; jansson refuses all of these, rightly. Such bodies are rare, so nothing is spent
  * on them until the parser has failed: then one pass over the bytes replaces the literals by stand-ins that jansson
- * takes (json.h lists them) and the result is parsed again. A body that the pass leaves as it was is simply broken. */
+ * takes (json.h lists them) and the result is parsed again. A body that the pass leaves as it was is simply broken.
+ *
+ * Memory: a string in the tree costs about its length in the body, but an empty object of two bytes costs two hundred.
+ * So the tree is bounded by its number of values, which is counted before anything is built. Each value but the first
+ * follows one of four characters; a body with fewer bytes than the bound is not looked at. */
 #include "wire/json.h"
 #include "base/cleanup.h"
 
@@ -154,8 +158,50 @@ static int load(const char *text, size_t len, json_t **ret_root, struct json_pro
 	return -EINVAL;
 }
 
+/* The end of the string that begins after a quote at p. Quotes by memchr: most big bodies are one long string. */
+static const char *skip_string(const char *p, const char *end)
+{
+	const char *begin = ++p;
+	while (p < end) {
+		const char *quote = memchr(p, '"', (size_t)(end - p));
+		if (!quote)
+			return end;
+		const char *escape = quote;
+		while (escape > begin && escape[-1] == '\\')
+			escape--;
+		p = quote + 1;
+		if ((quote - escape) % 2 == 0)
+			return p;
+		begin = p; /* what lies before is done with, so that no byte is looked at twice */
+	}
+	return end;
+}
+
+static bool has_too_many_values(struct crex_str body, struct json_problem *ret_problem)
+{
+	if (body.len <= JSON_VALUES_MAX)
+		return false;
+	size_t n = 0;
+	for (const char *p = body.ptr, *end = p + body.len; p < end;) {
+		if (*p == '"') {
+			p = skip_string(p, end);
+			continue;
+		}
+		if ((*p == ',' || *p == ':' || *p == '[' || *p == '{') && ++n > JSON_VALUES_MAX) {
+			ret_problem->position = (size_t)(p - body.ptr);
+			snprintf(ret_problem->text, sizeof ret_problem->text,
+				 "too many values: one document may have %d at most", JSON_VALUES_MAX);
+			return true;
+		}
+		p++;
+	}
+	return false;
+}
+
 int json_body_parse(struct crex_str body, struct json_body *ret, struct json_problem *ret_problem)
 {
+	if (has_too_many_values(body, ret_problem))
+		return -EINVAL;
 	json_t *root;
 	int r = load(body.ptr, body.len, &root, ret_problem);
 	if (r == -EINVAL && body.len) {

@@ -18,6 +18,9 @@ struct json_body {
 #define JSON_INFINITY_STAND_IN 1.7976931348623157e308 /* Infinity, always (no client means the number) */
 #define JSON_SURROGATE_STAND_IN "\xEF\xB7\x90" /* U+FDD0: a lone surrogate, when has_surrogate */
 
+/* A document's values, and the names and brackets around them, which are counted as well. */
+enum { JSON_VALUES_MAX = 100000 };
+
 struct json_problem {
 	size_t position; /* bytes from the start of the body */
 	char text[160];

@@ -224,7 +224,7 @@ static void test_bounded_echo(void **state)
 	struct wire_request q;
 	buf_init(&body, 1 << 22);
 	buf_append_str(&body, "{\"command\":[");
-	for (int i = 0; i < 100000; i++)
+	for (int i = 0; i < 90000; i++)
 		buf_printf(&body, "%s%d", i ? "," : "", i);
 	buf_append_str(&body, "]}");
 	assert_int_equal(decode_len(WIRE_EXECUTE, body.data, body.len, &doc, &q, &detail), 422);
@@ -237,6 +237,53 @@ static void test_bounded_echo(void **state)
 	assert_non_null(strstr(detail.data, "json_invalid"));
 	buf_deinit(&detail);
 	buf_deinit(&body);
+}
+
+static int decode_repeated(enum wire_request_kind kind, const char *head, const char *item, int n, const char *tail)
+{
+	struct buf body, detail;
+	struct wire_doc *doc;
+	struct wire_request q;
+	buf_init(&body, 64 << 20);
+	assert_int_equal(buf_append_str(&body, head), 0);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(buf_printf(&body, "%s%s", i ? "," : "", item), 0);
+	assert_int_equal(buf_append_str(&body, tail), 0);
+	int r = decode_len(kind, body.data, body.len, &doc, &q, &detail);
+	if (r == 422) {
+		json_t *root = json_loadb(detail.data, detail.len, JSON_ALLOW_NUL, NULL);
+		assert_non_null(root);
+		json_decref(root);
+		if (strstr(detail.data, "too many values")) {
+			assert_non_null(strstr(detail.data, "\"type\":\"json_invalid\""));
+			r = -422;
+		}
+	}
+	wire_doc_free(doc);
+	buf_deinit(&detail);
+	buf_deinit(&body);
+	return r;
+}
+
+/* What a tree costs is bounded before it is built; characters within strings are no values, however many. */
+static void test_values_are_counted(void **state)
+{
+	(void)state;
+	static const char *const items[] = {"{}", "[]", "1", "\"\"", "\"\\\"\"", "\"\\\\\"", "NaN", "{\"a\":[{}]}"};
+	for (size_t i = 0; i < LEN(items); i++) {
+		assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":\"x\",\"a\":[", items[i], 1000000, "]}"), -422);
+		assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":\"x\",\"a\":[", items[i], 19000, "]}"), 0);
+	}
+	assert_int_equal(decode_repeated(WIRE_EXECUTE, "", "[", 200000, ""), -422);
+	assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":[", "\"an argument\"", 90000, "]}"), 0);
+	/* just at the limit: { : , : [ and one comma less than there are items */
+	assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":\"x\",\"a\":[", "1", 99996, "]}"), 0);
+	assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":\"x\",\"a\":[", "1", 99997, "]}"), -422);
+	static const char *const texts[] = {"[{:,", "\\\"[[[", "\\\\,,,", "\\\\\\\",{", "\\u005b["};
+	for (size_t i = 0; i < LEN(texts); i++) {
+		assert_int_equal(decode_repeated(WIRE_WRITE_FILE, "{\"path\":\"p\",\"content\":\"", texts[i], 100000, "\"}"), 0);
+		assert_int_equal(decode_repeated(WIRE_WRITE_FILE, "{\"path\":\"p\",\"content\":\"", texts[i], 100000, ""), 422);
+	}
 }
 
 static void decode_any(const char *body, size_t len)
@@ -401,6 +448,7 @@ int main(void)
 		cmocka_unit_test(test_findings),
 		cmocka_unit_test(test_wording),
 		cmocka_unit_test(test_bounded_echo),
+		cmocka_unit_test(test_values_are_counted),
 		cmocka_unit_test(test_prefixes_and_neighbours),
 		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_every_byte_at_every_place),
