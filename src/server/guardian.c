@@ -1,17 +1,22 @@
 /* server/guardian.c: nothing of the sandbox's processes outlives the server.
  *
  * A server that is killed by SIGKILL can clean up nothing, and PDEATHSIG reaches only its direct children. So another
- * process waits above it: being a subreaper (or PID 1) it inherits whatever the server leaves, daemons with sessions of
- * their own included, and kills it.
+ * process waits above it: being a subreaper it inherits whatever the server leaves, daemons with sessions of their own
+ * included, and kills it.
  *
- * It has no handlers: all its signals stay blocked and are fetched one by one. (That also makes them arrive at PID 1,
- * to which the kernel delivers no signal that is unblocked and unhandled.) A signal from the terminal has gone to the
- * whole foreground group, so to the server as well, and is not handed on a second time. */
+ * It has no handlers: all its signals stay blocked and are fetched one by one. A signal from the terminal has gone to
+ * the whole foreground group, so to the server as well, and is not handed on a second time.
+ *
+ * PID 1 needs none and must have none: the kernel ends a pid namespace with its PID 1 anyway, and `kill -9 -1`, which
+ * spares only PID 1 and its sender, would take the server from under a guardian. There the server is PID 1 itself.
+ *
+ * A guardian can be killed too. The server then gets SIGTERM, ends in order, and sweeps at its own exit. */
 #include "server/guardian.h"
 
 #include "proc/tree.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -39,6 +44,20 @@ static bool reap(pid_t server, int *ret_status)
 	}
 }
 
+/* False: /proc could not be read. Again, should the machine have been too busy for the first sweep's limit. */
+static bool sweep_all(void)
+{
+	int killed = 1;
+	for (int i = 0; i < LAST_SWEEPS && killed > 0; i++)
+		killed = proc_tree_kill_all();
+	return killed >= 0;
+}
+
+static void sweep_at_exit(void)
+{
+	(void)sweep_all();
+}
+
 static _Noreturn void guard(pid_t server, const sigset_t *signals)
 {
 	int status = 0;
@@ -49,19 +68,29 @@ static _Noreturn void guard(pid_t server, const sigset_t *signals)
 		if (sig > 0 && sig != SIGCHLD && info.si_code != SI_KERNEL)
 			kill(server, sig);
 	}
-	/* Again, should the machine have been too busy for the first sweep's limit. */
-	int killed = 1;
-	for (int i = 0; i < LAST_SWEEPS && killed > 0; i++) {
-		killed = proc_tree_kill_all();
-		reap(server, &status);
-	}
-	if (killed < 0 && getpid() == 1)
-		kill(-1, SIGKILL); /* no /proc here, but all that lives in this pid namespace is ours */
+	(void)sweep_all();
 	_exit(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static void end_as_by_default(int sig)
+{
+	_exit(128 + sig);
+}
+
+/* PID 1 is sent no signal that it doesn't handle. Those that the server handles later replace these handlers. */
+static void be_process_one(void)
+{
+	struct sigaction action = {.sa_handler = end_as_by_default};
+	for (size_t i = 0; i < sizeof handed_on / sizeof *handed_on; i++)
+		sigaction(handed_on[i], &action, NULL);
 }
 
 int guardian_enter(bool enabled)
 {
+	if (getpid() == 1) {
+		be_process_one();
+		return 0;
+	}
 	if (!enabled)
 		return 0;
 	sigset_t signals, before;
@@ -80,6 +109,7 @@ int guardian_enter(bool enabled)
 		guard(server, &signals);
 	int failed = server < 0 ? -errno : 0;
 	if (server == 0) {
+		(void)atexit(sweep_at_exit);
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		if (getppid() != guardian)
 			raise(SIGTERM); /* it was killed before we asked to be told */

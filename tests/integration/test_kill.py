@@ -93,6 +93,15 @@ def test_leftover_of_a_finished_execution_goes_with_the_server(start, tmp_path):
 
 
 @pytest.mark.parametrize("who", ["first", "serving"])
+def test_leftover_of_a_finished_execution_goes_with_a_killed_server(start, tmp_path, who):
+    box = start()
+    box.execute(["bash", "-c", command("double fork", tmp_path).replace("; sleep 2105", "")])
+    pid = read_pid(tmp_path / "pid")
+    os.kill(box.server.pid() if who == "serving" else box.server.first_pid(), signal.SIGKILL)
+    wait_gone(pid)
+
+
+@pytest.mark.parametrize("who", ["first", "serving"])
 def test_killed_server_takes_shells_and_executions_along(start, tmp_path, who):
     """What the kernel guarantees: direct children by PDEATHSIG, foreground programs by the hangup of their terminal."""
     box = start()
@@ -177,6 +186,14 @@ class TestAsProcessOne:
         box.run("for i in 1 2 3 4 5; do (setsid sleep 0.05 &) ; done")
         box.execute("(setsid sleep 0.05 &) ; true", shell=True)
         wait_until(lambda: "Z" not in box.execute("cat /proc/[0-9]*/stat | sed 's/.*) //' | cut -c1", shell=True).stdout, "no zombies")
+
+    def test_kill_of_everything_spares_the_server(self, start):
+        box = self.begin(start)
+        box.create_session()
+        assert box.server.pid() == box.server.first_pid()
+        assert box.run("sleep 3001 & kill -9 -1").exit_code == 0
+        assert box.execute(["sh", "-c", "kill -9 -1; echo alive"]).stdout == "alive\n"
+        assert box.execute(["echo", "hi"]).stdout == "hi\n"
 
     def test_orderly_end(self, start):
         box = self.begin(start)

@@ -145,36 +145,80 @@ static void killed_guardian_ends_the_server(void **state)
 	prctl(PR_SET_CHILD_SUBREAPER, 0);
 }
 
-static int pid_one(void *arg)
+static void act_exit_by_term(void)
 {
-	(void)arg;
-	fflush(NULL);
-	int fds[2];
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return 94;
-	serve(fds[1], act_wait_for_term);
+	spawn_script("setsid sleep 771.2 & (setsid sleep 771.2 >/dev/null 2>&1 </dev/null &) ; exit 0");
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	int sig;
+	sigwait(&set, &sig);
+	exit(0);
 }
 
-/* Without /proc of its own namespace; signals must reach PID 1, which the kernel shields from unhandled ones. */
-static void works_as_pid_one(void **state)
+static bool orphans_are_up(void *arg)
+{
+	(void)arg;
+	return count_processes("sleep 771.2") == 2;
+}
+
+static void server_without_guardian_sweeps(void **state)
+{
+	(void)state;
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	pid_t server, guardian = launch(act_exit_by_term, &server);
+	assert_true(wait_until(orphans_are_up, NULL, 10));
+	kill(guardian, SIGKILL);
+	assert_int_equal(waitpid(guardian, NULL, 0), guardian);
+	assert_int_equal(wait_exit(server), 0);
+	assert_int_equal(count_processes("771.2"), 0);
+	prctl(PR_SET_CHILD_SUBREAPER, 0);
+}
+
+struct pid_one {
+	int out;
+	pid_t self; /* as the server sees itself */
+};
+
+/* kill -9 -1 in a child must leave the server alive; what ends it is then the signal that it is sent. */
+static int pid_one(void *arg)
+{
+	const struct pid_one *p = arg;
+	if (guardian_enter(true) < 0)
+		_exit(99);
+	pid_t child = fork();
+	if (child == 0) {
+		kill(-1, SIGKILL);
+		_exit(0);
+	}
+	waitpid(child, NULL, 0);
+	pid_t self = getpid();
+	if (write(p->out, &self, sizeof self) != (ssize_t)sizeof self)
+		_exit(98);
+	for (;;)
+		pause();
+}
+
+static void process_one_is_the_server(void **state)
 {
 	(void)state;
 	static char stack[256 * 1024] __attribute__((aligned(16)));
-	pid_t one = clone(pid_one, stack + sizeof stack, CLONE_NEWPID | SIGCHLD, NULL);
-	if (one < 0)
+	int fds[2];
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	struct pid_one p = {.out = fds[1]};
+	fflush(NULL);
+	pid_t one = clone(pid_one, stack + sizeof stack, CLONE_NEWPID | SIGCHLD, &p);
+	close(fds[1]);
+	if (one < 0) {
+		close(fds[0]);
 		skip();
-	double end = now_seconds() + 5;
-	int status = 0;
-	pid_t got = 0;
-	while (got == 0 && now_seconds() < end) {
-		kill(one, SIGTERM); /* until the server is there to take it */
-		got = waitpid(one, &status, WNOHANG);
-		usleep(2000);
 	}
-	assert_int_equal(got, one);
-	assert_true(WIFEXITED(status));
-	/* 7 by the handed-on signal; one that came before the server had blocked it killed that by default */
-	assert_true(WEXITSTATUS(status) == 7 || WEXITSTATUS(status) == 128 + SIGTERM);
+	assert_int_equal(read(fds[0], &p.self, sizeof p.self), sizeof p.self);
+	close(fds[0]);
+	assert_int_equal(p.self, 1);
+	kill(one, SIGHUP); /* which the kernel keeps from a PID 1 without a handler */
+	assert_int_equal(wait_exit(one), 128 + SIGHUP);
 }
 
 static void left_out(void **state)
@@ -193,7 +237,8 @@ int main(void)
 		cmocka_unit_test(signals_are_handed_on),
 		cmocka_unit_test(killed_guardian_ends_the_server),
 		cmocka_unit_test(killed_server_leaves_nothing),
-		cmocka_unit_test(works_as_pid_one),
+		cmocka_unit_test(server_without_guardian_sweeps),
+		cmocka_unit_test(process_one_is_the_server),
 	};
 	return cmocka_run_group_tests_name("guardian", tests, NULL, NULL);
 }
