@@ -13,6 +13,10 @@
  * conn_feed() is the only place where bytes are parsed. It loops rather than recursing: a handler that replies before
  * it returns leaves the state at HEAD and the loop takes the next pipelined request.
  *
+ * A head has a deadline that no byte postpones: HTTP_HEAD_TOTAL_MS (or the idle time, when that is less) from its first
+ * byte, and on a new connection from its beginning. Otherwise a client that sends a byte a second would keep its place
+ * for ever, and a few hundred of them would keep everybody else out.
+ *
  * A reply is one writev of head and body. What the socket does not take is queued in libuv with the connection as
  * its owner; nobody waits. A connection whose request was not read to its end (refused uploads, malformed input)
  * is closed in the lingering way: we shut our side, then read and drop until the client is done, since closing with
@@ -62,6 +66,7 @@ struct http_exchange *conn_new(struct http_server *s, int fd, int domain, int *r
 	}
 	c->server = s;
 	c->since = uv_now(s->loop);
+	c->fresh = true;
 	http_parser_init(&c->parser, s->config.max_header);
 	buf_init(&c->body, s->config.max_body);
 	buf_init(&c->stash, HTTP_STASH_MAX + HTTP_READ_SIZE);
@@ -354,6 +359,7 @@ static void got_head(struct http_exchange *c)
 {
 	c->state = CONN_BODY;
 	c->since = now_of(c);
+	c->fresh = false;
 	c->path = http_parser_path(&c->parser);
 	c->owned = true;
 	c->keep = false;
@@ -415,12 +421,12 @@ static void conn_feed(struct http_exchange *c, const char *data, size_t len)
 {
 	c->feeding = true;
 	while (c->state == CONN_HEAD || c->state == CONN_BODY) {
-		bool fresh = !c->parser.started;
+		bool between = !c->parser.started && !c->fresh;
 		size_t used = 0;
 		enum http_event event = http_parser_feed(&c->parser, data, len, &used);
 		data += used;
 		len -= used;
-		if (fresh && c->parser.started)
+		if (between && c->parser.started)
 			c->since = now_of(c); /* the head's own deadline starts with its first byte */
 		if (event == HTTP_EVENT_MORE)
 			break;
@@ -486,6 +492,11 @@ bool conn_is_idle(const struct http_exchange *c)
 	return c->state == CONN_HEAD && !c->parser.started;
 }
 
+bool conn_is_in_head(const struct http_exchange *c)
+{
+	return c->state == CONN_HEAD && c->parser.started;
+}
+
 void conn_drain(struct http_exchange *c)
 {
 	if (c->state == CONN_HEAD || c->state == CONN_BODY || c->state == CONN_LINGER)
@@ -498,12 +509,15 @@ void conn_sweep(struct http_exchange *c, uint64_t now)
 	uint64_t age = now > c->since ? now - c->since : 0;
 	switch (c->state) {
 	case CONN_HEAD:
-		if (age < idle)
+		if (age < idle && (age < HTTP_HEAD_TOTAL_MS || !(c->fresh || c->parser.started)))
 			break;
-		if (c->parser.started)
-			refuse(c, 408, "{\"detail\":\"Request timeout\"}");
-		else
+		if (!c->parser.started) {
 			conn_close(c);
+			break;
+		}
+		refuse(c, 408, "{\"detail\":\"Request timeout\"}");
+		if (c->state == CONN_LINGER) /* what it sends byte by byte is no reason to wait longer */
+			c->linger_end = now + HTTP_LINGER_IDLE_MS;
 		break;
 	case CONN_BODY:
 		if (c->paused)

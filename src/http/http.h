@@ -42,9 +42,9 @@ struct http_handler {
 struct http_config {
 	size_t max_header;       /* bytes of target and headers; more is 431 */
 	size_t max_body;         /* bytes of a buffered body; more is 413 */
-	size_t max_connections;  /* one more takes an idle one's place, else 503 */
+	size_t max_connections;  /* one more takes the place of one that is idle or late with its head, else 503 */
 	size_t max_backlog;      /* memory of replies that wait for slow readers; beyond it the oldest is cut off */
-	unsigned idle_ms;        /* no byte for that long while we wait for the client: closed */
+	unsigned idle_ms;        /* no byte for that long while we wait for the client: closed; heads have 20 s at most */
 	struct log *log;         /* may be NULL */
 };
 

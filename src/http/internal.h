@@ -11,6 +11,7 @@ enum {
 	HTTP_STASH_MAX = 2 * HTTP_READ_SIZE,
 	HTTP_SMALL_BODY = 65536,
 	HTTP_SWEEP_MS = 1000,
+	HTTP_HEAD_TOTAL_MS = 20000,   /* for a request's head, from its first byte on */
 	HTTP_LINGER_IDLE_MS = 5000,
 	HTTP_LINGER_TOTAL_MS = 60000,
 };
@@ -77,6 +78,7 @@ struct http_exchange {
 	bool keep;     /* the connection outlives this exchange */
 	bool complete; /* the message is complete */
 	bool eof;      /* the client has shut its side */
+	bool fresh;    /* no head has come on it yet */
 	bool reading;
 	bool paused;   /* by the handler */
 	bool writing;  /* in the server's list of writers */
@@ -103,6 +105,7 @@ void conn_close(struct http_exchange *c); /* aborts what the handler has only ha
 void conn_maybe_free(struct http_exchange *c);
 void conn_drain(struct http_exchange *c);
 bool conn_is_idle(const struct http_exchange *c);
+bool conn_is_in_head(const struct http_exchange *c);
 
 void server_conn_opened(struct http_server *s, struct http_exchange *c);
 void server_conn_closing(struct http_server *s, struct http_exchange *c); /* out of the lists */

@@ -2,7 +2,9 @@
  *
  * Accepting is done by hand on a polled socket, because running out of descriptors must not lose clients: with
  * EMFILE the spare descriptor is given up, the client is accepted, told 503 and let go, and the spare is taken back.
- * Before that, and when max_connections is reached, a kept-alive connection on which nothing happens makes room.
+ * Before that, and when max_connections is reached, a connection that matters least makes room: one that is kept alive
+ * and on which nothing happens; else one whose reply is out and that only lingers; else the one whose head has been
+ * incomplete for longest, since an honest client sends its head at once. Whoever is being served stays.
  *
  * One timer sweeps over the connections once a second while there are any: deadlines need no better grain, and no
  * timer heap is touched a request. An idle server sleeps without waking.
@@ -164,16 +166,26 @@ void server_writer_remove(struct http_server *s, struct http_exchange *c)
 
 /* ---- accepting ---- */
 
-static bool evict_idle(struct http_server *s)
+static bool make_room(struct http_server *s)
 {
+	struct http_exchange *lingering = NULL, *oldest = NULL;
 	for (struct http_exchange *c = s->first; c; c = c->next) {
 		/* One that has just come may be about to send; a second of silence says it is kept alive. */
 		if (conn_is_idle(c) && uv_now(s->loop) - c->since >= HTTP_SWEEP_MS) {
 			conn_close(c);
 			return true;
 		}
+		if (c->state == CONN_LINGER && (!lingering || c->linger_end < lingering->linger_end))
+			lingering = c;
+		if (conn_is_in_head(c) && (!oldest || c->since < oldest->since))
+			oldest = c;
 	}
-	return false;
+	/* A reply that has just been sent may still be on its way, and the reset would overtake it. */
+	bool read_it = lingering && lingering->linger_end < uv_now(s->loop) + HTTP_LINGER_TOTAL_MS - HTTP_SWEEP_MS;
+	struct http_exchange *least = read_it ? lingering : oldest;
+	if (least)
+		conn_close(least);
+	return least != NULL;
 }
 
 static void turn_away(int fd)
@@ -204,7 +216,7 @@ static int accept_one(int fd)
 static bool accept_without_fds(struct http_server *s, int listen_fd)
 {
 	/* An evicted one's descriptor is closed by uv_close itself, that is now. */
-	if (evict_idle(s))
+	if (make_room(s))
 		return true;
 	if (s->spare_fd < 0)
 		s->spare_fd = open_spare();
@@ -242,7 +254,7 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 			continue;
 		if (fd < 0)
 			return;
-		if (s->n_connections >= s->config.max_connections && !evict_idle(s)) {
+		if (s->n_connections >= s->config.max_connections && !make_room(s)) {
 			log_at(s->config.log, LOG_LEVEL_WARNING, "http", NULL, "connection refused: %zu are open",
 			       s->n_connections);
 			turn_away(fd);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "http/internal.h"
 #include "server_rig.h"
 
 #include <arpa/inet.h>
@@ -394,6 +395,62 @@ static void test_idle_is_closed(void **state)
 	client_close(&busy);
 }
 
+/* A byte at a time, for as long as the server takes them, against a clock that has run for most of the deadline. */
+static void drip_until_408(struct rig *r, struct client *c, struct http_exchange *conn)
+{
+	conn->since -= HTTP_HEAD_TOTAL_MS - 100;
+	for (size_t sent = 0; sent < 4000 && !client_read_some(c); sent++) {
+		client_send_str(r, c, "x");
+		rig_turn(r);
+	}
+	expect_reply(r, c, 408, "timeout");
+}
+
+static void test_head_deadline(void **state)
+{
+	struct rig *r = *state;
+	struct client late = rig_connect(r);
+	client_send_str(r, &late, "GET / HTTP/1.1\r\nx: ");
+	rig_turn(r);
+	struct http_exchange *conn = r->srv.http->first;
+	drip_until_408(r, &late, conn);
+	/* nor do its bytes keep it for the whole time of lingering */
+	assert_int_equal(conn->state, CONN_LINGER);
+	assert_true(conn->linger_end <= uv_now(&r->loop) + HTTP_LINGER_IDLE_MS);
+	client_close(&late);
+	while (http_server_connections(r->srv.http) > 0)
+		rig_turn(r);
+
+	/* The time until the first byte counts on a new connection. */
+	struct client silent = rig_connect(r);
+	r->srv.http->first->since -= HTTP_HEAD_TOTAL_MS;
+	client_send_str(r, &silent, "G");
+	expect_reply(r, &silent, 408, "timeout");
+	client_close(&silent);
+	struct client mute = rig_connect(r);
+	r->srv.http->last->since -= HTTP_HEAD_TOTAL_MS;
+	client_wait_eof(r, &mute);
+	client_close(&mute);
+	while (http_server_connections(r->srv.http) > 0)
+		rig_turn(r);
+
+	/* Between requests it does not, but then a head has no more time than the first. */
+	struct client kept = rig_connect(r);
+	client_send_str(r, &kept, ALIVE);
+	expect_reply(r, &kept, 200, "is_alive");
+	conn = r->srv.http->first;
+	uint64_t before = conn->since -= 2 * HTTP_HEAD_TOTAL_MS;
+	uint64_t begin = uv_now(&r->loop);
+	while (uv_now(&r->loop) < begin + 2 * HTTP_SWEEP_MS)
+		rig_turn(r);
+	assert_int_equal(conn->since, before);
+	client_send_str(r, &kept, "GET /");
+	while (conn->since == before)
+		rig_turn(r);
+	drip_until_408(r, &kept, conn);
+	client_close(&kept);
+}
+
 /* ---- accepting ---- */
 
 static struct client dial(unsigned port)
@@ -444,6 +501,45 @@ static void test_connection_limit(void **state)
 	expect_reply(r, &c, 200, "is_alive");
 	client_close(&a);
 	client_close(&c);
+}
+
+static void test_incomplete_heads_make_room(void **state)
+{
+	struct rig *r = *state;
+	rig_stop(r);
+	rig_defaults(r);
+	r->opt.max_connections = 3;
+	restart(r);
+	unsigned port = listen_here(r);
+	struct client busy = dial(port), old = dial(port), young = dial(port);
+	send_command(r, &busy, "", "hang");
+	while (fake_stats(r->srv.rt)->runs < 1 || http_server_connections(r->srv.http) < 3)
+		rig_turn(r);
+	client_send_str(r, &old, "GET / HTTP/1.1\r\n");
+	client_send_str(r, &young, "GET /");
+	for (bool both = false; !both;) {
+		rig_turn(r);
+		both = true;
+		for (struct http_exchange *c = r->srv.http->first; c; c = c->next)
+			both = both && (c->state == CONN_BUSY || c->parser.started);
+	}
+	r->srv.http->first->next->since -= 500; /* in the order of dialling */
+	struct client fine = dial(port);
+	client_send_str(r, &fine, ALIVE);
+	expect_reply(r, &fine, 200, "is_alive");
+	while (!old.eof && !old.reset) {
+		client_read_some(&old);
+		rig_turn(r);
+	}
+	assert_int_equal(old.in.len, 0);
+	client_send_str(r, &young, "is_alive HTTP/1.1\r\n" KEY "\r\n");
+	expect_reply(r, &young, 200, "is_alive");
+	fake_release(r->srv.rt);
+	expect_reply(r, &busy, 200, "released");
+	client_close(&busy);
+	client_close(&old);
+	client_close(&young);
+	client_close(&fine);
 }
 
 static void test_spare_descriptor_answers(void **state)
@@ -515,7 +611,9 @@ int main(void)
 		CASE(test_backlog_is_bounded),
 		CASE(test_early_refusal_of_upload),
 		CASE(test_idle_is_closed),
+		CASE(test_head_deadline),
 		CASE(test_connection_limit),
+		CASE(test_incomplete_heads_make_room),
 		CASE(test_spare_descriptor_answers),
 		CASE(test_listen_names),
 	};
