@@ -2,7 +2,9 @@
  *
  * The order of the first steps is what matters here. What children will get back (nice value, limits, environment) is
  * recorded before this process changes its own; the token leaves argv and the environment before anything listens;
- * the size of libuv's pool is set before its first use. All state lives in one struct on main's stack.
+ * the size of libuv's pool is set before its first use. Before all of it closed standard descriptors are filled, since
+ * whatever was opened in their places next would be taken for them: stray output would go into a socket or a pipe of
+ * ours, and libuv refuses to close such a number. All state lives in one struct on main's stack.
  *
  * The end (SIGTERM, SIGINT, or nobody asking for --exit-when-idle): no more connections, the engine kills every tree
  * and answers every pending request with an error, those replies go out, then the loop runs empty and the exit code
@@ -15,6 +17,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -296,8 +299,22 @@ static int print_help(void)
 	return 0;
 }
 
+/* Without /dev/null: the reading end of a pipe that nobody writes. Reading it gives the end at once, writing to it
+ * fails as on the closed descriptor and raises no SIGPIPE, and nothing can fill up. */
+static void open_standard_fds(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0 || open("/dev/null", O_RDWR) >= 0)
+			continue; /* the lowest free number is always this one */
+		int ends[2];
+		if (pipe(ends) == 0)
+			close(ends[1]);
+	}
+}
+
 int main(int argc, char **argv)
 {
+	open_standard_fds();
 	proc_spawn_remember_defaults();
 	struct program p = {0};
 	struct buf error cleanup_buf;

@@ -237,3 +237,24 @@ def test_nice_value_of_children(start):
     assert box.execute(["nice"]).stdout == "0\n"
     box.create_session()
     assert box.run("nice").output == "0\n"
+
+
+@pytest.mark.parametrize("device", [True, False], ids=["dev-null", "no-dev-null"])
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_descriptors(start, tmp_path, closed, device):
+    """Nothing of the server's own may take their places; the end is as orderly as ever."""
+    wrap = ["sh", "-c", f'exec "$@" {closed}', "sh"]
+    if not device:
+        wrap = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev && exec "$@"', "sh", *wrap]
+        if subprocess.run([*wrap, "true"], capture_output=True).returncode:
+            pytest.skip("may not mount here")
+    box = start(unix_socket=tmp_path / "s", wrap=wrap)
+    fds = pathlib.Path(f"/proc/{box.server.pid()}/fd")
+    for number in re.findall(r"\d", closed.replace("&", "")):
+        target = os.readlink(fds / number)
+        assert target == "/dev/null" if device else target.startswith("pipe:"), target
+    assert box.execute(["echo", "x"]).stdout == "x\n"
+    if device:
+        box.create_session()
+        assert box.run("echo hi >&2").output == "hi\n"
+    assert box.server.terminate() == 0
