@@ -1,7 +1,10 @@
 """Every limit: reaching one gives a typed error or a stated cut, and the server goes on."""
 
 import os
+import pathlib
+import re
 import resource
+import select
 import time
 
 import pytest
@@ -61,6 +64,19 @@ def test_body_limit(start, tmp_path):
     (tmp_path / "big").write_bytes(b"u" * 1_000_000)  # streamed uploads are excepted
     box.upload(tmp_path / "big", tmp_path / "uploaded")
     assert (tmp_path / "uploaded").stat().st_size == 1_000_000
+
+
+def test_values_limit(start):
+    """Small objects cost a hundred times their bytes, so their number is limited; honest long lists pass."""
+    box = start()
+    with Wire(box.server.connect()) as connection:
+        body = b'{"command":"true","a":[' + b"{}," * 3_000_000 + b"{}]}"
+        reply = connection.send(request("POST", "/execute", body)).reply()
+        assert reply.status == 422 and "too many values" in reply.json["detail"][0]["ctx"]["error"]
+        peak = int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{box.server.pid()}/status").read_text())[1])
+        assert peak < (60 if SLOW == 1 else 500) * 1024
+    assert box.execute(["sh", "-c", "echo $#", "sh", *["argument"] * 20_000]).stdout == "20000\n"
+    assert box.execute("env | grep -c ^FIXED_", shell=True, env={f"FIXED_{n}": "x" for n in range(10_000)}).stdout == "10000\n"
 
 
 def test_header_limit(start):
@@ -125,6 +141,29 @@ def test_idle_connections_are_closed(start):
         except (EOFError, ConnectionResetError):
             pass
     assert box.execute(["sleep", "1"]).exit_code == 0  # waiting for a reply is not idle
+
+
+def test_head_byte_by_byte(start):
+    """No byte postpones a head's deadline."""
+    box = start("--idle-timeout", "1")
+    with Wire(box.server.connect()) as connection:
+        connection.send(b"GET /is_alive HTTP/1.1\r\nX-Slow: ")
+        began = time.monotonic()
+        while not select.select([connection.sock], [], [], 0.1)[0]:
+            connection.send(b"x")
+            assert time.monotonic() - began < 10 * SLOW
+        assert connection.reply().status == 408
+
+
+def test_incomplete_heads_make_room(start):
+    """Slow clients in every place don't keep an honest one out."""
+    box = start("--max-connections", "10")
+    slow = [Wire(box.server.connect()).send(b"GET / HTTP/1.1\r\n") for _ in range(40)]
+    for _ in range(5):
+        with Wire(box.server.connect()) as honest:
+            assert honest.send(request("GET", "/is_alive")).reply().status == 200
+    for connection in slow:
+        connection.sock.close()
 
 
 def test_queue_limit(start):
