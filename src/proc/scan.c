@@ -3,6 +3,10 @@
  * A scan is no snapshot: processes come, go and change parents while it runs. The reader therefore says when it has
  * seen a process whose parent it has not, so that the caller looks again before he concludes anything from an absence.
  *
+ * A look at one tree follows the kernel's lists of children, one a thread. They say only whom to look at: what is below
+ * whom is taken from the processes' own word on their parents, as in a full scan, so a pid that is used again in between
+ * becomes no member. A list may leave out somebody who changes parents meanwhile, as a full scan may.
+ *
  * The name of a process may hold blanks, brackets and newlines, so fields are counted from the last bracket. Threads
  * never show up. Kernels list /proc in ascending order; that is checked, and sorted if it ever isn't so. */
 #include "proc/scan.h"
@@ -14,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { FIELDS_AFTER_NAME = 20 }; /* state is the first, starttime the last of them */
 
@@ -80,6 +85,11 @@ static int add(struct proc_scan *scan, const struct proc_stat *s)
 	return 0;
 }
 
+static bool shortage(int errnum)
+{
+	return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM;
+}
+
 /* 1: read; 0: the process has ended meanwhile; or a negative errno. */
 static int read_one(int proc, const char *name, struct proc_stat *ret)
 {
@@ -87,7 +97,7 @@ static int read_one(int proc, const char *name, struct proc_stat *ret)
 	snprintf(path, sizeof path, "%.20s/stat", name);
 	cleanup_fd int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : 0;
+		return shortage(errno) ? -errno : 0;
 	size_t len = 0;
 	while (len < sizeof text) {
 		ssize_t n = read(fd, text + len, sizeof text - len);
@@ -123,6 +133,7 @@ struct proc_stat *proc_scan_find(const struct proc_scan *scan, pid_t pid)
 
 static void link_children(struct proc_scan *scan)
 {
+	const pid_t self = getpid(); /* whose parent is no matter */
 	scan->unresolved = false;
 	for (size_t i = 0; i < scan->n; i++) {
 		struct proc_stat *s = &scan->items[i];
@@ -130,7 +141,7 @@ static void link_children(struct proc_scan *scan)
 		if (parent) {
 			s->next_sibling = parent->first_child;
 			parent->first_child = (uint32_t)(i + 1);
-		} else if (s->ppid > 0) {
+		} else if (s->ppid > 0 && s->pid != self) {
 			scan->unresolved = true;
 		}
 	}
@@ -178,6 +189,97 @@ int proc_scan_read(struct proc_scan *scan, const struct proc_scan *stopped)
 		qsort(scan->items, scan->n, sizeof *scan->items, by_pid);
 	if (!proc_scan_find(scan, getpid()))
 		return -ENOSYS;
+	link_children(scan);
+	return 0;
+}
+
+bool proc_scan_lists_children(void)
+{
+	char path[64];
+	snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)getpid(), (int)getpid());
+	return access(path, R_OK) == 0;
+}
+
+/* Linear, which for the sizes that this is meant for is the fastest. */
+static int look_at(struct proc_scan *scan, int proc, pid_t pid, size_t max)
+{
+	for (size_t i = 0; i < scan->n; i++)
+		if (scan->items[i].pid == pid)
+			return 0;
+	char name[16];
+	snprintf(name, sizeof name, "%d", (int)pid);
+	struct proc_stat s;
+	int r = read_one(proc, name, &s);
+	if (r <= 0)
+		return r;
+	return scan->n == max ? -E2BIG : add(scan, &s);
+}
+
+static int look_at_children(struct proc_scan *scan, int proc, pid_t pid, pid_t tid, size_t max)
+{
+	char path[64], text[1024];
+	snprintf(path, sizeof path, "%d/task/%d/children", (int)pid, (int)tid);
+	cleanup_fd int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return shortage(errno) ? -errno : 0;
+	pid_t child = 0;
+	for (;;) {
+		ssize_t n = read(fd, text, sizeof text);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return 0;
+		for (ssize_t i = 0; i < n; i++) {
+			if (text[i] >= '0' && text[i] <= '9') {
+				child = child * 10 + (text[i] - '0');
+				continue;
+			}
+			int r = child > 0 ? look_at(scan, proc, child, max) : 0;
+			child = 0;
+			if (r < 0)
+				return r;
+		}
+	}
+}
+
+static int look_below(struct proc_scan *scan, int proc, const struct proc_stat *s, size_t max)
+{
+	pid_t pid = s->pid;
+	if (!proc_stat_is_alive(s))
+		return 0;
+	if (s->threads <= 1)
+		return look_at_children(scan, proc, pid, pid, max);
+	char path[32];
+	snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
+	__attribute__((cleanup(cleanup_dir))) DIR *dir = opendir(path);
+	if (!dir)
+		return shortage(errno) ? -errno : 0;
+	int r = 0;
+	struct dirent *e;
+	while (r >= 0 && (e = readdir(dir)) != NULL)
+		if (e->d_name[0] != '.')
+			r = look_at_children(scan, proc, pid, (pid_t)strtol(e->d_name, NULL, 10), max);
+	return r;
+}
+
+int proc_scan_read_below(struct proc_scan *scan, pid_t top, size_t max)
+{
+	scan->n = 0;
+	cleanup_fd int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (proc < 0)
+		return -errno;
+	int r = look_at(scan, proc, getpid(), max);
+	if (r == 0 && scan->n == 0)
+		r = -ENOSYS;
+	if (r == 0)
+		r = look_at(scan, proc, top, max);
+	for (size_t i = 1; r >= 0 && i < scan->n; i++) {
+		struct proc_stat s = scan->items[i]; /* the array may move */
+		r = look_below(scan, proc, &s, max);
+	}
+	if (r < 0)
+		return r;
+	qsort(scan->items, scan->n, sizeof *scan->items, by_pid);
 	link_children(scan);
 	return 0;
 }

@@ -13,7 +13,7 @@ struct proc_stat {
 	char state;     /* as in /proc/<pid>/stat: R S D T t Z X ... */
 	uint64_t start; /* ns since boot, rounded down to a tick of 10 ms */
 	/* for tree.c */
-	bool member, killed, carried;
+	bool member, killed, carried, marked;
 	uint32_t first_child, next_sibling; /* indexes + 1; 0: none */
 };
 
@@ -30,6 +30,10 @@ bool proc_stat_parse(const char *text, size_t len, struct proc_stat *ret);
  * stopped: an earlier scan whose living members are known to be stopped, or NULL: these are not read again but carried
  * over, which makes a scan of a large stopped tree some ten times faster, faster than its remnants can breed. */
 int proc_scan_read(struct proc_scan *scan, const struct proc_scan *stopped);
+/* The same for this process, `top` and what is below that, at a cost in proportion to that alone. -E2BIG: more than max
+ * processes. Only where proc_scan_lists_children(). */
+int proc_scan_read_below(struct proc_scan *scan, pid_t top, size_t max);
+bool proc_scan_lists_children(void);
 void proc_scan_deinit(struct proc_scan *scan);
 struct proc_stat *proc_scan_find(const struct proc_scan *scan, pid_t pid);
 

@@ -11,7 +11,13 @@
  * execution); orphans that can have come from no other root (roots.h); and all below these. When in doubt a process
  * is left alone: never is one of another tree killed.
  *
- * Signals are sent under the lock of roots.h, so that no direct child's pid can change its meaning on the way. */
+ * While the root lives a scan follows the lists of children below it, so that a kill costs what its own tree is worth and
+ * hundreds of them at once don't read all of /proc each. A large tree, an ended root, and a kernel without such lists
+ * get scans of everything. The root's own list is complete in the last round: it is stopped, and whoever was on the way
+ * to it in the round before, when nobody else was alive, has arrived.
+ *
+ * Signals are sent under the lock of roots.h, so that no direct child's pid can change its meaning on the way. Nothing is
+ * read from /proc under it: the loop's reaper waits for it. */
 #include "proc/tree.h"
 
 #include "base/cleanup.h"
@@ -33,6 +39,7 @@
 #define LIMIT_NS UINT64_C(8000000000)
 #define SCAN_RETRY_NS UINT64_C(300000000)
 enum { STOP_ROUNDS_MAX = 64, CLEAN_ROUNDS = 2, QUIET_ROUNDS = 10, PAUSE_MIN_NS = 50000, PAUSE_MAX_NS = 5000000 };
+enum { NARROW_MAX = 256, ROUNDS_BEFORE_HASTE = 8 };
 
 struct killer {
 	pid_t self;
@@ -44,6 +51,9 @@ struct killer {
 	uint32_t *stack; /* owned; indexes into now.items */
 	size_t stack_cap, depth;
 	bool root_alive;
+	bool narrow; /* scans show what is below the root only */
+	bool large;  /* the tree was too large for that */
+	bool marks_read;
 	int n_killed;
 };
 
@@ -160,7 +170,7 @@ static void push_orphans(struct killer *k)
 		struct proc_stat *s = &k->now.items[i];
 		if (s->member || !is_orphan(k, s))
 			continue;
-		if (holds_mark(k, s->pid))
+		if (s->marked)
 			push(k, s);
 		else if (s->start < doubtful && !proc_roots_claims(k->root, s->start, is_unreaped, k))
 			doubtful = s->start;
@@ -172,11 +182,32 @@ static void push_orphans(struct killer *k)
 	}
 }
 
-/* Needs the lock. Marks every member of the tree but its living root. */
-static void find_members(struct killer *k)
+/* Takes the lock for moments only: there may be hundreds of orphans, with hundreds of files. */
+static void read_marks(struct killer *k)
+{
+	proc_roots_lock();
+	bool needed = k->root != 0 && !root_is_alive(k);
+	proc_roots_unlock();
+	k->marks_read = needed && !k->narrow;
+	for (size_t i = 0; k->marks_read && k->n_marks > 0 && i < k->now.n; i++) {
+		struct proc_stat *s = &k->now.items[i];
+		if (s->ppid != k->self)
+			continue;
+		proc_roots_lock();
+		bool candidate = is_orphan(k, s);
+		proc_roots_unlock();
+		s->marked = candidate && holds_mark(k, s->pid);
+	}
+}
+
+/* Needs the lock. Marks every member of the tree but its living root. False: the root has ended just now, and this
+ * scan can't show what it left. */
+static bool find_members(struct killer *k)
 {
 	k->depth = 0;
 	k->root_alive = k->root != 0 && root_is_alive(k);
+	if (k->root != 0 && !k->root_alive && !k->marks_read)
+		return false;
 	const struct proc_stat *top = proc_scan_find(&k->now, k->root_alive ? k->root : k->self);
 	if (k->root_alive || k->root == 0)
 		push_children(k, top);
@@ -187,6 +218,7 @@ static void find_members(struct killer *k)
 			push(k, &k->now.items[i]); /* whatever has become of its parents */
 	while (k->depth > 0)
 		push_children(k, &k->now.items[k->stack[--k->depth]]);
+	return true;
 }
 
 static int look(struct killer *k, bool all_stopped)
@@ -196,7 +228,13 @@ static int look(struct killer *k, bool all_stopped)
 	k->now = swap;
 	uint64_t give_up = monotonic() + SCAN_RETRY_NS;
 	for (;;) {
-		int r = proc_scan_read(&k->now, all_stopped ? &k->before : NULL);
+		int r = k->narrow ? proc_scan_read_below(&k->now, k->root, NARROW_MAX) :
+				    proc_scan_read(&k->now, all_stopped ? &k->before : NULL);
+		if (r == -E2BIG) {
+			k->narrow = false;
+			k->large = true;
+			continue;
+		}
 		/* Shortage passes, often just because of us: the tree that we kill is what eats everything. */
 		bool shortage = r == -EMFILE || r == -ENFILE || r == -ENOMEM;
 		if (r < 0 && !(shortage && monotonic() < give_up))
@@ -249,7 +287,15 @@ static struct round signal_members(struct killer *k, bool kill_them)
 	return round;
 }
 
-/* A tree to be killed may own every processor: this thread then needs its share. Fails without privilege, no matter. */
+/* A tree to be killed may own every processor: this thread then needs its share. Fails without privilege, no matter.
+ * Not for just any tree, or a few of these threads would keep the loop from its processor. */
+static void make_haste(bool *hasty)
+{
+	if (!*hasty)
+		setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
+	*hasty = true;
+}
+
 static void restore_nice(const int *nice_value)
 {
 	setpriority(PRIO_PROCESS, (id_t)gettid(), *nice_value);
@@ -258,17 +304,24 @@ static void restore_nice(const int *nice_value)
 static int sweep(struct killer *k)
 {
 	__attribute__((cleanup(restore_nice), unused)) int nice_value = getpriority(PRIO_PROCESS, (id_t)gettid());
-	setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
 	uint64_t give_up = monotonic() + LIMIT_NS;
-	bool kill_them = false;
-	int stop_rounds = 0, clean = 0, quiet = 0;
+	bool kill_them = false, hasty = false;
+	int rounds = 0, stop_rounds = 0, clean = 0, quiet = 0;
 	long pause = PAUSE_MIN_NS;
+	k->narrow = k->root != 0 && proc_scan_lists_children();
 	while (clean < CLEAN_ROUNDS && quiet < QUIET_ROUNDS && monotonic() < give_up) {
 		int r = look(k, !kill_them);
 		if (r < 0)
 			return r;
+		if (k->large || ++rounds > ROUNDS_BEFORE_HASTE)
+			make_haste(&hasty);
+		read_marks(k);
 		proc_roots_lock();
-		find_members(k);
+		if (!find_members(k)) {
+			proc_roots_unlock();
+			k->narrow = false;
+			continue;
+		}
 		struct round round = signal_members(k, kill_them);
 		/* Nobody new: what was stopped is all there is, and dies in this same round. */
 		if (!kill_them && round.alive > 0 && (round.fresh == 0 || ++stop_rounds == STOP_ROUNDS_MAX)) {
