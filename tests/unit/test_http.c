@@ -409,6 +409,10 @@ static void drip_until_408(struct rig *r, struct client *c, struct http_exchange
 static void test_head_deadline(void **state)
 {
 	struct rig *r = *state;
+	rig_stop(r);
+	rig_defaults(r);
+	r->opt.idle_timeout_ms = 600000; /* idleness is not what ends anything here */
+	restart(r);
 	struct client late = rig_connect(r);
 	client_send_str(r, &late, "GET / HTTP/1.1\r\nx: ");
 	rig_turn(r);
