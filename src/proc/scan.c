@@ -273,7 +273,7 @@ int proc_scan_read_below(struct proc_scan *scan, pid_t top, size_t max)
 		r = -ENOSYS;
 	if (r == 0)
 		r = look_at(scan, proc, top, max);
-	for (size_t i = 1; r >= 0 && i < scan->n; i++) {
+	for (size_t i = top == getpid() ? 0 : 1; r >= 0 && i < scan->n; i++) {
 		struct proc_stat s = scan->items[i]; /* the array may move */
 		r = look_below(scan, proc, &s, max);
 	}

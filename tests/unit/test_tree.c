@@ -137,6 +137,57 @@ static void scan_sees_us(void **state)
 	proc_scan_deinit(&scan);
 }
 
+static void thread_main(void *arg)
+{
+	*(pid_t *)arg = start("sleep 892.1 & wait");
+	while (count_processes("sleep 892.2") == 0)
+		usleep(1000); /* PDEATHSIG: the children end with the thread that has borne them */
+}
+
+/* What is below, whichever thread has borne it, and nothing beside it. */
+static void scan_below(void **state)
+{
+	(void)state;
+	if (!proc_scan_lists_children())
+		skip();
+	struct proc_scan scan = {0};
+	pid_t other = start("exec sleep 892.9"), in_thread = 0;
+	pid_t root = start("setsid sleep 892.8 & sh -c 'sleep 892.8; true' & wait");
+	uv_thread_t thread;
+	assert_int_equal(uv_thread_create(&thread, thread_main, &in_thread), 0);
+	wait_count("sleep 892.8", 2);
+	wait_count("sleep 892.1", 1);
+	assert_int_equal(proc_scan_read_below(&scan, root, 16), 0);
+	assert_int_equal(scan.n, 5);
+	assert_false(scan.unresolved);
+	assert_non_null(proc_scan_find(&scan, getpid()));
+	assert_non_null(proc_scan_find(&scan, root));
+	assert_null(proc_scan_find(&scan, other));
+	assert_int_equal(proc_scan_read_below(&scan, root, 5), 0);
+	assert_int_equal(proc_scan_read_below(&scan, root, 4), -E2BIG);
+	assert_int_equal(proc_scan_read_below(&scan, 0x7ffffff0, 4), 0);
+	assert_int_equal(scan.n, 1);
+	assert_int_equal(proc_scan_read_below(&scan, getpid(), 64), 0);
+	assert_non_null(proc_scan_find(&scan, in_thread));
+	assert_non_null(proc_scan_find(&scan, other));
+	start("exec sleep 892.2");
+	uv_thread_join(&thread);
+	proc_scan_deinit(&scan);
+}
+
+/* More than a look below one root takes in. */
+static void large_tree(void **state)
+{
+	(void)state;
+	pid_t other = start("exec sleep 893.9");
+	pid_t root = start("i=0; while [ $i -lt 150 ]; do sleep 893.1 & (setsid sleep 893.1 &) ; i=$((i+1)); done; wait");
+	wait_count("sleep 893.1", 300);
+	assert_true(proc_tree_kill(root, false) >= 301);
+	wait_count("893.1", 0);
+	wait_count("sleep 893.9", 1);
+	assert_int_equal(proc_tree_kill(other, false), 1);
+}
+
 static void living_root(void **state)
 {
 	(void)state;
@@ -338,6 +389,8 @@ int main(void)
 		CASE(session_of_an_ended_root),
 		CASE(orphans_of_others_live),
 		CASE(marks_are_certain),
+		CASE(scan_below),
+		CASE(large_tree),
 		CASE(asynchronous),
 		CASE(everything),
 		CASE(foreign_pids_are_refused),
