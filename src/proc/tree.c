@@ -168,6 +168,9 @@ static void push_orphans(struct killer *k)
 	uint64_t doubtful = UINT64_MAX;
 	for (size_t i = 0; i < k->now.n; i++) {
 		struct proc_stat *s = &k->now.items[i];
+		/* PID 1 inherits also from whoever was put into its namespace from outside. */
+		if (k->self == 1 && s->ppid == 0 && s->pid != 1 && s->start < doubtful)
+			doubtful = s->start;
 		if (s->member || !is_orphan(k, s))
 			continue;
 		if (s->marked)

@@ -1,11 +1,13 @@
 """No descendant outlives what started it: a closed session, an ended server, even a killed one."""
 
+import asyncio
 import os
 import pathlib
 import signal
+import time
 
 import pytest
-from server import alive, read_pid, wait_gone, wait_until
+from server import SLOW, alive, read_pid, wait_gone, wait_until
 
 DAEMON = """
 import os, signal, sys, time
@@ -133,6 +135,37 @@ def test_killed_server_takes_detached_descendants_along(start, tmp_path, way, wh
     wait_gone(pid)
 
 
+def test_close_of_many_sessions(start, tmp_path):
+    """A kill costs what its own tree is worth, and none of them keeps the server from answering."""
+    from rawhttp import Wire, request
+    box = start()
+    names = [str(number) for number in range(150)]
+
+    async def begin_all():
+        for first in range(0, len(names), 10):
+            some = names[first:first + 10]
+            await asyncio.gather(*[box.rt.create_session(name, startup_timeout=60) for name in some])
+            await asyncio.gather(*[box.rt.run_in_session(f"sleep 2011 & echo $! >> {tmp_path}/pids; (setsid sleep 2011 & echo $! >> {tmp_path}/pids)", name)
+                                   for name in some])
+
+    box.go(begin_all(), deadline=120)
+    pids = [int(line) for line in (tmp_path / "pids").read_text().split()]
+    assert len(pids) == 2 * len(names) and all(alive(pid) for pid in pids)
+    began = time.monotonic()
+    closing = Wire(box.server.connect()).send(request("POST", "/close", {}))
+    times = []
+    with Wire(box.server.connect()) as probe:
+        while not times or any(alive(pid) for pid in pids):
+            asked = time.monotonic()
+            assert probe.send(request("GET", "/is_alive")).reply().json["is_alive"]
+            times.append(time.monotonic() - asked)
+            assert asked - began < 30 * SLOW, "all are gone"
+    assert time.monotonic() - began < 1.5 * SLOW  # some 0.1 s
+    assert max(times) < 0.15 * SLOW
+    closing.reply()
+    closing.sock.close()
+
+
 def test_second_signal_while_ending(start):
     box = start()
     box.create_session()
@@ -146,7 +179,6 @@ def test_second_signal_while_ending(start):
 
 
 def test_pending_requests_are_answered_or_closed_at_the_end(start):
-    import asyncio
     box = start()
     box.create_session()
 
