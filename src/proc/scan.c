@@ -3,8 +3,8 @@
  * A scan is no snapshot: processes come, go and change parents while it runs. The reader therefore says when it has
  * seen a process whose parent it has not, so that the caller looks again before he concludes anything from an absence.
  *
- * A look at one tree follows the kernel's lists of children, one a thread. They say only whom to look at: what is below
- * whom is taken from the processes' own word on their parents, as in a full scan, so a pid that is used again in between
+ * A look at one tree follows the kernel's lists of children, one a thread. They say only whom to look at: what is
+ * below whom is taken from the processes' own word on their parents, as in a full scan, so a pid that is used again in between
  * becomes no member. A list may leave out somebody who changes parents meanwhile, as a full scan may.
  *
  * The name of a process may hold blanks, brackets and newlines, so fields are counted from the last bracket. Threads

@@ -11,8 +11,8 @@
  * execution); orphans that can have come from no other root (roots.h); and all below these. When in doubt a process
  * is left alone: never is one of another tree killed.
  *
- * While the root lives a scan follows the lists of children below it, so that a kill costs what its own tree is worth and
- * hundreds of them at once don't read all of /proc each. A large tree, an ended root, and a kernel without such lists
+ * While the root lives a scan follows the lists of children below it, so that a kill costs what its own tree is worth
+ * and hundreds of them at once don't read all of /proc each. A large tree, an ended root, and a kernel without such lists
  * get scans of everything. The root's own list is complete in the last round: it is stopped, and whoever was on the way
  * to it in the round before, when nobody else was alive, has arrived.
  *
