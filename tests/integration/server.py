@@ -165,11 +165,11 @@ class Server:
 
     def kill(self):
         if self.process.poll() is None:
-            for pid in (self.first_pid(), self.pid()):
+            for find in (self.first_pid, self.pid):
                 try:
-                    os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+                    os.kill(find(), signal.SIGKILL)
+                except (OSError, IndexError):
+                    pass  # it is ending by itself: /proc has forgotten it already
             self.process.kill()
             self.process.wait()
 
