@@ -10,7 +10,6 @@
 #include "text/pyrepr.h"
 #include <string.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 #include <signal.h>
 
 struct session *session_find(struct local *rt, struct crex_str name)
@@ -199,7 +198,7 @@ static void startup_timeout_cb(uv_timer_t *timer)
 {
 	struct session *s = timer->data;
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
-	struct buf msg __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf msg;
 	buf_init(&msg, 1 << 20);
 	bool cut;
 	size_t len;
@@ -265,7 +264,7 @@ static struct session *session_new(struct local *rt, const struct crex_create_se
 void local_create_session(struct local *rt, const struct crex_create_session_request *req, local_session_fn done, void *arg)
 {
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
-	struct buf repr __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf repr;
 	buf_init(&repr, 1 << 20);
 	if (rt->closing) {
 		crex_error_set(&err, CREX_E_SWEREX, "the runtime is shutting down");

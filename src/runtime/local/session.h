@@ -172,6 +172,7 @@ void session_reply_current(struct session *s, int status); /* the command came t
 void session_pump(struct session *s); /* starts the next action if one can be started */
 
 /* session_prompt.c */
+#define SESSION_PROMPT_WAIT 0.05 /* seconds that a prompt which was announced may take */
 void session_on_end(struct session *s, bool prompt_follows); /* E: the state of the shell is known */
 void session_on_prompt(struct session *s, const struct scan_event *ev); /* P */
 void session_give_up(struct session *s, int status); /* starts the recovery */

@@ -38,7 +38,7 @@ static void strip_exit_notice(struct crex_observation *obs, struct crex_str comm
 
 static void set_start_failed(struct session *s, struct crex_error *err)
 {
-	struct buf msg __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf msg;
 	buf_init(&msg, 1 << 20);
 	size_t len = 0;
 	bool cut;
@@ -61,7 +61,7 @@ static void set_start_failed(struct session *s, struct crex_error *err)
 
 static void set_closed(struct session *s, struct crex_error *err, struct crex_observation *obs)
 {
-	struct buf name __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf name;
 	buf_init(&name, 1 << 20);
 	text_py_repr(&name, s->name, s->name_len);
 	if (s->was_closed) {

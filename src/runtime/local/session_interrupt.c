@@ -10,7 +10,6 @@
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>

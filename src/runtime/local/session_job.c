@@ -45,7 +45,7 @@ struct session_job *session_pop_job(struct session *s)
 /* Upstream's wording, so that whoever parses it keeps working. */
 static void set_non_zero(struct crex_error *err, const struct session_job *job, const struct crex_observation *obs)
 {
-	struct buf msg __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf msg;
 	buf_init(&msg, 1UL << 30);
 	if (job->req.error_msg.len > 0) {
 		buf_append(&msg, job->req.error_msg.ptr, job->req.error_msg.len);

@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 enum { DOUBT_TICKS = 200 };
-static const double PROMPT_WAIT = 0.05, DOUBT_TICK = 0.002, RECOVERY_WAIT = 0.03;
+static const double DOUBT_TICK = 0.002, RECOVERY_WAIT = 0.03;
 
 /* "[1]+  Done                    sleep 5" and the like, which bash prints before a prompt. */
 static bool is_job_notice(const char *line, size_t len)
@@ -162,7 +162,7 @@ void session_on_end(struct session *s, bool prompt_follows)
 	s->running_text = NULL;
 	s->promptless = !prompt_follows;
 	s->shell.has_jobs = s->promptless; /* unknown until the prompt says */
-	session_set_step(s, prompt_follows ? STEP_PROMPT_WAIT : STEP_NONE, PROMPT_WAIT);
+	session_set_step(s, prompt_follows ? STEP_PROMPT_WAIT : STEP_NONE, SESSION_PROMPT_WAIT);
 	if (was == SESSION_STARTING)
 		finish_start(s);
 	else if (s->current && !known && was == SESSION_RUNNING)
@@ -191,10 +191,10 @@ void session_give_up(struct session *s, int status)
 		s->hijack_stage = 0;
 	}
 	if (!s->prompt_seen && !s->promptless) {
-		session_set_step(s, STEP_PROMPT_WAIT, PROMPT_WAIT);
+		session_set_step(s, STEP_PROMPT_WAIT, SESSION_PROMPT_WAIT);
 		return;
 	}
-	struct buf text __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf text;
 	buf_init(&text, 1 << 16);
 	session_make_nonce(s->scan.command_nonce);
 	s->recovery_typed = true;
@@ -282,7 +282,7 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 		if (!s->recovery_typed)
 			session_give_up(s, s->abort_status);
 		else if (again && lseek(s->memfd, 0, SEEK_CUR) == 0)
-			session_set_step(s, STEP_PROMPT_WAIT, PROMPT_WAIT); /* a late SIGINT; our line may be lost */
+			session_set_step(s, STEP_PROMPT_WAIT, SESSION_PROMPT_WAIT); /* a late SIGINT; our line may be lost */
 		else if (!again && !handle_hijack(s))
 			session_end(s);
 		break;

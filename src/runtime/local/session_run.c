@@ -27,7 +27,7 @@ static void timeout_cb(uv_timer_t *timer)
 	bool queued = !s->current;
 	struct session_job *job = queued ? session_pop_job(s) : session_take_current(s);
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
-	struct buf msg __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf msg;
 	buf_init(&msg, 1UL << 30);
 	buf_append_str(&msg, "timeout after ");
 	text_py_float(&msg, job->req.timeout);
@@ -73,7 +73,7 @@ static void start_command(struct session *s, struct session_job *job)
 		session_reply_current(s, 0);
 		return;
 	}
-	struct buf text __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf text;
 	buf_init(&text, 4 * job->req.command.len + (64UL << 20));
 	session_make_nonce(s->scan.command_nonce);
 	int r = shell_append_command(&text, &s->shell, job->req.command, s->scan.command_nonce);

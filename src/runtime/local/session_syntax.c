@@ -33,7 +33,7 @@ static void remove_all(struct buf *out, const char *text, size_t len, const char
 static void reply(struct syntax_check *check, const char *out, size_t out_len, const char *err_text, size_t err_len)
 {
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
-	struct buf msg __attribute__((cleanup(buf_deinit))), clean __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf msg, clean;
 	buf_init(&msg, 1UL << 30);
 	buf_init(&clean, 1UL << 30);
 	remove_all(&clean, err_text, err_len, "-c: ");
@@ -52,7 +52,7 @@ static void reply(struct syntax_check *check, const char *out, size_t out_len, c
 /* Without the lines that quote our wrapping. */
 static void reply_own(struct syntax_check *check)
 {
-	struct buf kept __attribute__((cleanup(buf_deinit)));
+	cleanup_buf struct buf kept;
 	buf_init(&kept, 1UL << 30);
 	const char *p = check->own_message ? check->own_message : "", *end = p + check->own_len;
 	while (p < end) {
@@ -111,7 +111,7 @@ void session_on_abort(struct session *s, int status, bool not_started)
 	} else {
 		s->state = SESSION_IDLE;
 		if (!s->promptless)
-			session_set_step(s, STEP_PROMPT_WAIT, 0.05);
+			session_set_step(s, STEP_PROMPT_WAIT, SESSION_PROMPT_WAIT);
 		if (s->current)
 			reply_syntax_error(s, session_take_current(s));
 		session_pump(s);
