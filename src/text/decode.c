@@ -133,6 +133,20 @@ static int escape_as_surrogates(struct decoder *d, size_t n, const char *reason)
 	return 0;
 }
 
+int decoder_copy_to(struct decoder *d, const unsigned char *p)
+{
+	size_t n = (size_t)(p - d->at);
+	if (n == 0)
+		return 0;
+	int r = sink_room(&d->sink, n, decoder_left(d));
+	if (r < 0)
+		return decoder_fail(d, r);
+	memcpy(d->sink.at, d->at, n);
+	d->sink.at += n;
+	d->at = p;
+	return 0;
+}
+
 static int pass_surrogate(struct decoder *d, size_t n, const char *reason)
 {
 	const unsigned char *p = d->at;
@@ -188,16 +202,7 @@ int decoder_copy_ascii(struct decoder *d)
 		p += 8;
 	while (p < d->end && *p < 0x80)
 		p++;
-	size_t n = (size_t)(p - d->at);
-	if (n == 0)
-		return 0;
-	int r = sink_room(&d->sink, n, decoder_left(d));
-	if (r < 0)
-		return decoder_fail(d, r);
-	memcpy(d->sink.at, d->at, n);
-	d->sink.at += n;
-	d->at = p;
-	return 0;
+	return decoder_copy_to(d, p);
 }
 
 static int decode_single(struct decoder *d, bool latin_1)

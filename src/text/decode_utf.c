@@ -7,20 +7,6 @@
 
 #include <string.h>
 
-static int flush_to(struct decoder *d, const unsigned char *p)
-{
-	size_t n = (size_t)(p - d->at);
-	if (n == 0)
-		return 0;
-	int r = sink_room(&d->sink, n, decoder_left(d));
-	if (r < 0)
-		return decoder_fail(d, r);
-	memcpy(d->sink.at, d->at, n);
-	d->sink.at += n;
-	d->at = p;
-	return 0;
-}
-
 int decode_utf8(struct decoder *d)
 {
 	d->surrogate_bytes = 3;
@@ -35,7 +21,7 @@ int decode_utf8(struct decoder *d)
 			p += n;
 			continue;
 		}
-		TEXT_TRY(flush_to(d, p));
+		TEXT_TRY(decoder_copy_to(d, p));
 		bool start = *p >= 0xC2 && *p <= 0xF4;
 		if (n == 0)
 			TEXT_TRY(decoder_bad(d, decoder_left(d), "unexpected end of data"));
@@ -43,7 +29,7 @@ int decode_utf8(struct decoder *d)
 			TEXT_TRY(decoder_bad(d, (size_t)-n, start ? "invalid continuation byte" : "invalid start byte"));
 		p = d->at;
 	}
-	return flush_to(d, p);
+	return decoder_copy_to(d, p);
 }
 
 static uint32_t read_unit(const struct decoder *d, const unsigned char *p, size_t size)

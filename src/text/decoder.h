@@ -30,6 +30,8 @@ int decoder_put(struct decoder *d, uint32_t code);
 /* n bytes at d->at can't be decoded: applies the handler and moves d->at on. */
 int decoder_bad(struct decoder *d, size_t n, const char *reason);
 /* Reports a negative errno of the output. Returns -1. */
+/* Copies the input up to p, which is ASCII or sound UTF-8 already, and steps to it. */
+int decoder_copy_to(struct decoder *d, const unsigned char *p);
 int decoder_fail(struct decoder *d, int r);
 /* Copies the ASCII at d->at, if any, up to where a byte >= 0x80 is. */
 int decoder_copy_ascii(struct decoder *d);
