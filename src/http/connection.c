@@ -13,9 +13,14 @@
  * conn_feed() is the only place where bytes are parsed. It loops rather than recursing: a handler that replies before
  * it returns leaves the state at HEAD and the loop takes the next pipelined request.
  *
- * A head has a deadline that no byte postpones: HTTP_HEAD_TOTAL_MS (or the idle time, when that is less) from its first
- * byte, and on a new connection from its beginning. Otherwise a client that sends a byte a second would keep its place
- * for ever, and a few hundred of them would keep everybody else out.
+ * Slow clients: one that sends a byte a second must not keep its place for ever, or a few hundred of them would keep
+ * everybody else out. A head has a deadline that no byte postpones: header_ms (or idle_ms, when that is less) from its
+ * first byte, and on a new connection from its beginning. A body has no such deadline, since an upload over a thin line
+ * may rightly take hours; it has a rate to keep. The silence that `since` measures shrinks by a second for each min_rate
+ * bytes that come, never below none: a leaky bucket that is as deep as the idle time. So a stall is forgiven as long
+ * as a silence is, a trickle ends after about idle_ms, and a fast start earns no credit for a slow rest. Time in which
+ * we make the client wait doesn't count. Readers of replies may be as slow as they like: they hold memory, not a
+ * request, and that is bounded by max_backlog.
  *
  * A reply is one writev of head and body. What the socket does not take is queued in libuv with the connection as
  * its owner; nobody waits. A connection whose request was not read to its end (refused uploads, malformed input)
@@ -359,6 +364,7 @@ static void got_head(struct http_exchange *c)
 {
 	c->state = CONN_BODY;
 	c->since = now_of(c);
+	c->rate_carry = 0;
 	c->fresh = false;
 	c->path = http_parser_path(&c->parser);
 	c->owned = true;
@@ -383,10 +389,23 @@ static void got_head(struct http_exchange *c)
 		expect_continue(c);
 }
 
+static void credit_bytes(struct http_exchange *c, size_t len)
+{
+	uint64_t rate = c->server->config.min_rate, now = now_of(c);
+	uint64_t earned = c->rate_carry + (uint64_t)len * 1000;
+	if (rate == 0 || earned / rate >= now - c->since) {
+		c->since = now;
+		c->rate_carry = 0;
+	} else {
+		c->since += earned / rate;
+		c->rate_carry = earned % rate;
+	}
+}
+
 static void got_body(struct http_exchange *c)
 {
 	struct crex_str part = c->parser.body;
-	c->since = now_of(c);
+	credit_bytes(c, part.len);
 	if (c->mode == HTTP_BODY_STREAM) {
 		c->server->handler->on_body(c->server->arg, c, part.ptr, part.len);
 		return;
@@ -492,8 +511,10 @@ bool conn_is_idle(const struct http_exchange *c)
 	return c->state == CONN_HEAD && !c->parser.started;
 }
 
-bool conn_is_in_head(const struct http_exchange *c)
+bool conn_is_late(const struct http_exchange *c, uint64_t now)
 {
+	if (c->state == CONN_BODY) /* now below its rate, or silent */
+		return !c->paused && now - c->since >= HTTP_SWEEP_MS;
 	return c->state == CONN_HEAD && c->parser.started;
 }
 
@@ -503,27 +524,31 @@ void conn_drain(struct http_exchange *c)
 		conn_close(c);
 }
 
+static void refuse_late(struct http_exchange *c)
+{
+	refuse(c, 408, "{\"detail\":\"Request timeout\"}");
+	if (c->state == CONN_LINGER) /* what it sends byte by byte is no reason to wait longer */
+		c->linger_end = now_of(c) + HTTP_LINGER_IDLE_MS;
+}
+
 void conn_sweep(struct http_exchange *c, uint64_t now)
 {
 	unsigned idle = c->server->config.idle_ms;
 	uint64_t age = now > c->since ? now - c->since : 0;
 	switch (c->state) {
 	case CONN_HEAD:
-		if (age < idle && (age < HTTP_HEAD_TOTAL_MS || !(c->fresh || c->parser.started)))
+		if (age < idle && (age < c->server->config.header_ms || !(c->fresh || c->parser.started)))
 			break;
-		if (!c->parser.started) {
+		if (c->parser.started)
+			refuse_late(c);
+		else
 			conn_close(c);
-			break;
-		}
-		refuse(c, 408, "{\"detail\":\"Request timeout\"}");
-		if (c->state == CONN_LINGER) /* what it sends byte by byte is no reason to wait longer */
-			c->linger_end = now + HTTP_LINGER_IDLE_MS;
 		break;
 	case CONN_BODY:
 		if (c->paused)
 			c->since = now; /* we are the ones who make it wait */
 		else if (age >= idle)
-			refuse(c, 408, "{\"detail\":\"Request timeout\"}");
+			refuse_late(c);
 		break;
 	case CONN_WRITE: {
 		size_t left = uv_stream_get_write_queue_size(&c->h.stream);

@@ -11,7 +11,6 @@ enum {
 	HTTP_STASH_MAX = 2 * HTTP_READ_SIZE,
 	HTTP_SMALL_BODY = 65536,
 	HTTP_SWEEP_MS = 1000,
-	HTTP_HEAD_TOTAL_MS = 20000,   /* for a request's head, from its first byte on */
 	HTTP_LINGER_IDLE_MS = 5000,
 	HTTP_LINGER_TOTAL_MS = 60000,
 };
@@ -85,6 +84,7 @@ struct http_exchange {
 	bool feeding;  /* conn_feed is on the stack and will go on by itself */
 	bool freed_late; /* the object may go once its handle is closed */
 	uint64_t since;  /* loop time of the last progress that counts in this state */
+	uint64_t rate_carry; /* bytes of a body times 1000 that have not yet moved `since` on */
 	uint64_t linger_end;
 	size_t out_left; /* as last seen by the sweep, in CONN_WRITE */
 	size_t out_size; /* counted into the server's backlog */
@@ -105,7 +105,7 @@ void conn_close(struct http_exchange *c); /* aborts what the handler has only ha
 void conn_maybe_free(struct http_exchange *c);
 void conn_drain(struct http_exchange *c);
 bool conn_is_idle(const struct http_exchange *c);
-bool conn_is_in_head(const struct http_exchange *c);
+bool conn_is_late(const struct http_exchange *c, uint64_t now); /* we wait for the rest of its request, too long perhaps */
 
 void server_conn_opened(struct http_server *s, struct http_exchange *c);
 void server_conn_closing(struct http_server *s, struct http_exchange *c); /* out of the lists */

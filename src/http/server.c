@@ -3,8 +3,8 @@
  * Accepting is done by hand on a polled socket, because running out of descriptors must not lose clients: with
  * EMFILE the spare descriptor is given up, the client is accepted, told 503 and let go, and the spare is taken back.
  * Before that, and when max_connections is reached, a connection that matters least makes room: one that is kept alive
- * and on which nothing happens; else one whose reply is out and that only lingers; else the one whose head has been
- * incomplete for longest, since an honest client sends its head at once. Whoever is being served stays.
+ * and on which nothing happens; else one whose reply is out and that only lingers; else the one whose request has been
+ * late for longest: an honest client sends its head at once and its body without stopping. Whoever is being served stays.
  *
  * One timer sweeps over the connections once a second while there are any: deadlines need no better grain, and no
  * timer heap is touched a request. An idle server sleeps without waking.
@@ -177,7 +177,7 @@ static bool make_room(struct http_server *s)
 		}
 		if (c->state == CONN_LINGER && (!lingering || c->linger_end < lingering->linger_end))
 			lingering = c;
-		if (conn_is_in_head(c) && (!oldest || c->since < oldest->since))
+		if (conn_is_late(c, uv_now(s->loop)) && (!oldest || c->since < oldest->since))
 			oldest = c;
 	}
 	/* A reply that has just been sent may still be on its way, and the reset would overtake it. */

@@ -190,6 +190,11 @@ static int start_listening(struct program *p)
 	return 0;
 }
 
+static unsigned milliseconds(uint64_t ms)
+{
+	return ms > UINT32_MAX ? UINT32_MAX : (unsigned)ms;
+}
+
 static int make_server(struct program *p, char *const *envp)
 {
 	const struct options *o = &p->opt;
@@ -209,7 +214,9 @@ static int make_server(struct program *p, char *const *envp)
 		.max_body = o->max_body,
 		.max_connections = o->max_connections,
 		.max_backlog = o->max_backlog,
-		.idle_ms = o->idle_timeout_ms > UINT32_MAX ? UINT32_MAX : (unsigned)o->idle_timeout_ms,
+		.idle_ms = milliseconds(o->idle_timeout_ms),
+		.header_ms = milliseconds(o->header_timeout_ms),
+		.min_rate = (unsigned)o->min_rate,
 		.log = &p->log,
 	};
 	const struct idem_config kept = {

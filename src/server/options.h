@@ -26,6 +26,8 @@ struct options {
 	uint64_t max_unzip;
 	uint64_t max_backlog;
 	uint64_t idle_timeout_ms;
+	uint64_t header_timeout_ms;
+	uint64_t min_rate; /* bytes a second; 0: any */
 	uint64_t idempotency_count;
 	uint64_t idempotency_bytes;
 	uint64_t idempotency_age_ms;

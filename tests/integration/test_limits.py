@@ -143,16 +143,51 @@ def test_idle_connections_are_closed(start):
     assert box.execute(["sleep", "1"]).exit_code == 0  # waiting for a reply is not idle
 
 
-def test_head_byte_by_byte(start):
-    """No byte postpones a head's deadline."""
-    box = start("--idle-timeout", "1")
+def trickle_until_408(box, head, piece=b"x"):
     with Wire(box.server.connect()) as connection:
-        connection.send(b"GET /is_alive HTTP/1.1\r\nX-Slow: ")
+        connection.send(head)
         began = time.monotonic()
         while not select.select([connection.sock], [], [], 0.1)[0]:
-            connection.send(b"x")
+            connection.send(piece)
             assert time.monotonic() - began < 10 * SLOW
-        assert connection.reply().status == 408
+        reply = connection.reply()
+        assert (reply.status, reply.json) == (408, {"detail": "Request timeout"})
+
+
+@pytest.mark.parametrize("option", ["--header-timeout", "--idle-timeout"])
+def test_head_byte_by_byte(start, option):
+    """No byte postpones a head's deadline."""
+    trickle_until_408(start(option, "1"), b"GET /is_alive HTTP/1.1\r\nX-Slow: ")
+
+
+SLOW_BODIES = {
+    "length": ["Content-Length: 100000"],
+    "chunked": ["Transfer-Encoding: chunked"],
+    "upload": ["Content-Length: 1000000000", "Content-Type: multipart/form-data; boundary=b"],
+}
+
+
+@pytest.mark.parametrize("headers", SLOW_BODIES.values(), ids=SLOW_BODIES.keys())
+def test_body_byte_by_byte(start, headers):
+    """A trickle is no progress."""
+    box = start("--idle-timeout", "1", "--min-rate", "1000")
+    piece = b"1\r\n \r\n" if "chunked" in headers[0] else b"x" if len(headers) == 1 else b"-"
+    trickle_until_408(box, request("POST", "/upload" if len(headers) > 1 else "/execute", headers=headers), piece)
+    assert box.is_alive()["is_alive"] is True
+
+
+def test_body_faster_than_the_rate(start):
+    """An upload may take much longer than the idle time, as long as it keeps the rate."""
+    box = start("--idle-timeout", "0.5", "--min-rate", "100")
+    body = b'{"command":["true"]}' + b" " * 3000
+    with Wire(box.server.connect()) as connection:
+        connection.send(request("POST", "/execute", headers=[f"Content-Length: {len(body)}"]))
+        began = time.monotonic()
+        for at in range(0, len(body), 50):
+            connection.send(body[at:at + 50])
+            time.sleep(0.03)  # the rate itself is what is tested
+        assert time.monotonic() - began > 3 * 0.5
+        assert connection.reply().status == 200
 
 
 def test_incomplete_heads_make_room(start):

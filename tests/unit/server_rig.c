@@ -35,6 +35,8 @@ void rig_defaults(struct rig *r)
 				  .max_file = 1 << 20,
 				  .max_backlog = 64 << 20,
 				  .idle_timeout_ms = 60000,
+				  .header_timeout_ms = 20000,
+				  .min_rate = 512,
 				  .idempotency_count = 64,
 				  .idempotency_bytes = 32 << 20,
 				  .idempotency_age_ms = 60000};
@@ -49,7 +51,9 @@ void rig_start(struct rig *r)
 				       .max_body = r->opt.max_body,
 				       .max_connections = r->opt.max_connections,
 				       .max_backlog = r->opt.max_backlog,
-				       .idle_ms = (unsigned)r->opt.idle_timeout_ms};
+				       .idle_ms = (unsigned)r->opt.idle_timeout_ms,
+				       .header_ms = (unsigned)r->opt.header_timeout_ms,
+				       .min_rate = (unsigned)r->opt.min_rate};
 	const struct local_config engine = {.max_sessions = 1};
 	const struct idem_config kept = {r->opt.idempotency_count, r->opt.idempotency_bytes, r->opt.idempotency_age_ms};
 	r->srv.loop = &r->loop;

@@ -398,7 +398,7 @@ static void test_idle_is_closed(void **state)
 /* A byte at a time, for as long as the server takes them, against a clock that has run for most of the deadline. */
 static void drip_until_408(struct rig *r, struct client *c, struct http_exchange *conn)
 {
-	conn->since -= HTTP_HEAD_TOTAL_MS - 100;
+	conn->since -= r->opt.header_timeout_ms - 100;
 	for (size_t sent = 0; sent < 4000 && !client_read_some(c); sent++) {
 		client_send_str(r, c, "x");
 		rig_turn(r);
@@ -427,12 +427,12 @@ static void test_head_deadline(void **state)
 
 	/* The time until the first byte counts on a new connection. */
 	struct client silent = rig_connect(r);
-	r->srv.http->first->since -= HTTP_HEAD_TOTAL_MS;
+	r->srv.http->first->since -= r->opt.header_timeout_ms;
 	client_send_str(r, &silent, "G");
 	expect_reply(r, &silent, 408, "timeout");
 	client_close(&silent);
 	struct client mute = rig_connect(r);
-	r->srv.http->last->since -= HTTP_HEAD_TOTAL_MS;
+	r->srv.http->last->since -= r->opt.header_timeout_ms;
 	client_wait_eof(r, &mute);
 	client_close(&mute);
 	while (http_server_connections(r->srv.http) > 0)
@@ -443,7 +443,7 @@ static void test_head_deadline(void **state)
 	client_send_str(r, &kept, ALIVE);
 	expect_reply(r, &kept, 200, "is_alive");
 	conn = r->srv.http->first;
-	uint64_t before = conn->since -= 2 * HTTP_HEAD_TOTAL_MS;
+	uint64_t before = conn->since -= 2 * r->opt.header_timeout_ms;
 	uint64_t begin = uv_now(&r->loop);
 	while (uv_now(&r->loop) < begin + 2 * HTTP_SWEEP_MS)
 		rig_turn(r);
@@ -453,6 +453,82 @@ static void test_head_deadline(void **state)
 		rig_turn(r);
 	drip_until_408(r, &kept, conn);
 	client_close(&kept);
+}
+
+/* A POST whose body is still to come, its head taken by the server. */
+static struct http_exchange *begin_body(struct rig *r, struct client *c, const char *head)
+{
+	*c = rig_connect(r);
+	client_send_str(r, c, head);
+	while (r->srv.http->last->state != CONN_BODY)
+		rig_turn(r);
+	return r->srv.http->last;
+}
+
+static void test_body_rate(void **state)
+{
+	struct rig *r = *state;
+	rig_stop(r);
+	rig_defaults(r);
+	r->opt.min_rate = 1000;
+	r->opt.idle_timeout_ms = 20000;
+	restart(r);
+	static const char *const heads[] = {
+		"POST /execute HTTP/1.1\r\n" KEY "content-length: 100000\r\n\r\n",
+		"POST /upload HTTP/1.1\r\n" KEY "content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000000000\r\n\r\n",
+	};
+	struct client c;
+	for (int i = 0; i < 2; i++) {
+		/* Bytes below the rate are worth their own time and no more. */
+		struct http_exchange *conn = begin_body(r, &c, heads[i]);
+		uint64_t before = conn->since -= 10000;
+		client_send(r, &c, "                                                  ", 50);
+		while (conn->since == before)
+			rig_turn(r);
+		assert_int_equal(conn->since, before + 50);
+		/* A byte now and then doesn't save it. */
+		conn->since = uv_now(&r->loop) - r->opt.idle_timeout_ms + 100;
+		for (size_t sent = 0; sent < 100 && !client_read_some(&c); sent++) {
+			client_send_str(r, &c, " ");
+			rig_turn(r);
+		}
+		while (conn->state == CONN_BODY)
+			rig_turn(r);
+		expect_reply(r, &c, 408, "{\"detail\":\"Request timeout\"}");
+		assert_int_equal(conn->state, CONN_LINGER);
+		assert_true(conn->linger_end <= uv_now(&r->loop) + HTTP_LINGER_IDLE_MS);
+		client_close(&c);
+	}
+	/* What comes fast pays back a silence, but earns nothing for later. */
+	struct http_exchange *conn = begin_body(r, &c, heads[0]);
+	uint64_t before = conn->since -= 10000;
+	char *much = calloc(1, 50000);
+	client_send(r, &c, much, 50000);
+	while (conn->since == before || conn->body.len < 50000)
+		rig_turn(r);
+	assert_true(conn->since <= uv_now(&r->loop));
+	assert_true(conn->since > before + 9000);
+	client_send(r, &c, much, 50000);
+	expect_reply(r, &c, 422, "json_invalid");
+	client_close(&c);
+	free(much);
+}
+
+static void test_no_rate_asked(void **state)
+{
+	struct rig *r = *state;
+	rig_stop(r);
+	rig_defaults(r);
+	r->opt.min_rate = 0;
+	restart(r);
+	struct client c;
+	struct http_exchange *conn = begin_body(r, &c, "POST /execute HTTP/1.1\r\n" KEY "content-length: 20\r\n\r\n");
+	uint64_t before = conn->since -= 50000;
+	client_send_str(r, &c, "{");
+	while (conn->since == before)
+		rig_turn(r);
+	assert_true(conn->since > before + 49000);
+	client_close(&c);
 }
 
 /* ---- accepting ---- */
@@ -546,6 +622,31 @@ static void test_incomplete_heads_make_room(void **state)
 	client_close(&fine);
 }
 
+static void test_late_bodies_make_room(void **state)
+{
+	struct rig *r = *state;
+	rig_stop(r);
+	rig_defaults(r);
+	r->opt.max_connections = 2;
+	restart(r);
+	unsigned port = listen_here(r);
+	struct client late, prompt;
+	begin_body(r, &late, "POST /execute HTTP/1.1\r\ncontent-length: 20\r\n\r\n")->since -= 2 * HTTP_SWEEP_MS;
+	begin_body(r, &prompt, "POST /execute HTTP/1.1\r\n" KEY "content-length: 20\r\n\r\n");
+	struct client fine = dial(port);
+	client_send_str(r, &fine, ALIVE);
+	expect_reply(r, &fine, 200, "is_alive");
+	while (!late.eof && !late.reset) {
+		client_read_some(&late);
+		rig_turn(r);
+	}
+	client_send_str(r, &prompt, "{\"command\":[\"true\"]}");
+	expect_reply(r, &prompt, 200, "exit_code");
+	client_close(&late);
+	client_close(&prompt);
+	client_close(&fine);
+}
+
 static void test_spare_descriptor_answers(void **state)
 {
 	struct rig *r = *state;
@@ -616,8 +717,11 @@ int main(void)
 		CASE(test_early_refusal_of_upload),
 		CASE(test_idle_is_closed),
 		CASE(test_head_deadline),
+		CASE(test_body_rate),
+		CASE(test_no_rate_asked),
 		CASE(test_connection_limit),
 		CASE(test_incomplete_heads_make_room),
+		CASE(test_late_bodies_make_room),
 		CASE(test_spare_descriptor_answers),
 		CASE(test_listen_names),
 	};

@@ -57,6 +57,8 @@ static void test_good(void **state)
 	assert_string_equal(o.host, "0.0.0.0");
 	assert_int_equal(o.port, 8000);
 	assert_int_equal(o.idle_timeout_ms, 120000);
+	assert_int_equal(o.header_timeout_ms, 20000);
+	assert_int_equal(o.min_rate, 512);
 	assert_int_equal(o.level, LOG_LEVEL_INFO);
 	options_deinit(&o);
 	assert_int_equal(parse(&o, some_env, ARGS("--auth-token=", "--port=0", "--host", "::1", "--max-body", "3k",
