@@ -1,0 +1,98 @@
+# Common to tests/engines/{start,images,stop}: where things are, what runs, and the lines that callers read.
+#
+# State directory ($CREX_ENGINES, default build/engines):
+#   env         the lines that start prints: NAME='value', for `eval` or shlex
+#   bin/        docker and podman: wrappers around Debian's clients which know this instance
+#   docker/     daemon.json, data root, exec root, socket, pid, log
+#   podman/     configuration, storage, socket, pid, log
+#   registry/   configuration, storage, pids, logs
+# shellcheck shell=bash
+
+tree=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+state=${CREX_ENGINES:-$tree/build/engines}
+mkdir -p "$state"
+state=$(cd "$state" && pwd)
+docker_socket=$state/docker/docker.sock
+podman_socket=$state/podman/podman.sock
+prefix=localhost/crex-test
+user=crex
+export PATH=$PATH:/usr/sbin:/sbin
+
+note() { echo "engines: $*" >&2; }
+
+# One start, images or stop at a time; those that are started don't inherit the lock (9>&-).
+lock() {
+	exec 9>"$state/lock"
+	flock 9
+}
+
+# The process of a pid file, if it is still the one that was started: its command line names the state directory.
+alive() { # pid file
+	local pid
+	pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && grep -qsF "$state" "/proc/$pid/cmdline"
+}
+
+answers() { # socket
+	[ -S "$1" ] && [ "$(curl -s -m 5 --unix-socket "$1" http://localhost/_ping)" = OK ]
+}
+docker_runs() { alive "$state/docker/pid" && answers "$docker_socket"; }
+podman_runs() { alive "$state/podman/pid" && answers "$podman_socket"; }
+registry_runs() { # open or auth
+	[ -f "$state/registry/$1.address" ] && alive "$state/registry/$1.pid" &&
+		case $(curl -s -m 5 -o /dev/null -w '%{http_code}' "http://$(cat "$state/registry/$1.address")/v2/") in
+		200 | 401) true ;;
+		*) false ;;
+		esac
+}
+
+# Waits for a condition, while a process lives.
+wait_for() { # seconds, pid file or "", command...
+	local end=$((SECONDS + $1)) pid_file=$2
+	shift 2
+	until "$@"; do
+		if [ -n "$pid_file" ] && ! alive "$pid_file"; then return 1; fi
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.05
+	done
+}
+
+not() { ! "$@"; }
+
+line() { printf "%s='%s'\n" "$1" "${2//\'/\'\\\'\'}"; }
+
+# What runs now, and why the rest doesn't ($state/*.skip).
+write_env() {
+	local part name
+	{
+		line CREX_ENGINES "$state"
+		if docker_runs; then
+			line CREX_DOCKER_HOST "unix://$docker_socket"
+			line CREX_DOCKER "$state/bin/docker"
+		else
+			line CREX_DOCKER_SKIP "$(cat "$state/docker.skip" 2>/dev/null || echo "not started")"
+		fi
+		if podman_runs; then
+			line CREX_PODMAN_HOST "unix://$podman_socket"
+			line CREX_PODMAN "$state/bin/podman"
+		else
+			line CREX_PODMAN_SKIP "$(cat "$state/podman.skip" 2>/dev/null || echo "not started")"
+		fi
+		if registry_runs open && registry_runs auth; then
+			line CREX_REGISTRY "$(cat "$state/registry/open.address")"
+			line CREX_REGISTRY_AUTH "$(cat "$state/registry/auth.address")"
+			line CREX_REGISTRY_USER "$user"
+			line CREX_REGISTRY_PASSWORD "$(cat "$state/registry/password")"
+		else
+			line CREX_REGISTRY_SKIP "$(cat "$state/registry.skip" 2>/dev/null || echo "not started")"
+		fi
+		for part in docker podman registry; do
+			[ -f "$state/$part.images" ] || continue
+			line "CREX_${part^^}_IMAGES" "$(sort -u "$state/$part.images" | tr '\n' ' ' | sed 's/ $//')"
+		done
+		for name in $(sort -u "$state"/{docker,podman}.images 2>/dev/null); do
+			line "CREX_IMAGE_${name^^}" "$prefix/$name"
+		done
+	} >"$state/env.part"
+	mv "$state/env.part" "$state/env"
+	cat "$state/env"
+}
