@@ -10,6 +10,10 @@
  * (names that nobody asks for, trailers). What is neither stored nor counted (blanks around a value, chunk
  * extensions) costs no memory, and the connection's deadline bounds its time.
  *
+ * The method is read here and not by llhttp, which knows a list of them and stops at any other: an unknown one is a
+ * method that no path has (405), not malformed HTTP (400). llhttp gets PUT in its place, whose grammar is that of any
+ * method but the few that it must see by name.
+ *
  * llhttp's lenient flags stay off: a message with both Content-Length and Transfer-Encoding, or with bare CR in its
  * head, is an error here, because a proxy before us may have read it in another way. An Upgrade header is ignored, as
  * the RFC allows. */
@@ -165,11 +169,8 @@ void http_parser_reset(struct http_parser *p)
 	llhttp_init(&p->ll, HTTP_REQUEST, &callbacks);
 }
 
-enum http_event http_parser_feed(struct http_parser *p, const char *data, size_t len, size_t *ret_used)
+static enum http_event feed_llhttp(struct http_parser *p, const char *at, size_t len, size_t *ret_used)
 {
-	static const char nothing[1];
-	const char *at = data ? data : nothing;
-	p->event = HTTP_EVENT_MORE;
 	llhttp_errno_t e = llhttp_execute(&p->ll, at, len);
 	if (e == HPE_OK) {
 		*ret_used = len;
@@ -188,9 +189,67 @@ enum http_event http_parser_feed(struct http_parser *p, const char *data, size_t
 	return HTTP_EVENT_BAD;
 }
 
+static bool is_token(char c)
+{
+	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static void start_llhttp(struct http_parser *p)
+{
+	static const char *const special[] = {"GET", "POST", "HEAD", "CONNECT", "PRI"};
+	const char *as = "PUT";
+	for (size_t i = 0; i < sizeof special / sizeof special[0]; i++) {
+		if (strcmp(p->method, special[i]) == 0)
+			as = special[i];
+	}
+	llhttp_execute(&p->ll, as, strlen(as)); /* no event comes before the blank */
+}
+
+/* The request line up to the blank after the method, which it leaves. */
+static enum http_event feed_method(struct http_parser *p, const char *data, size_t len, size_t *ret_used)
+{
+	size_t i = 0;
+	while (i < len && p->method_len == 0 && (data[i] == '\r' || data[i] == '\n'))
+		i++; /* empty lines before a request are forgiven, as the RFC asks */
+	for (; i < len && is_token(data[i]) && p->method_len < HTTP_PARSER_METHOD_MAX - 1; i++) {
+		p->method[p->method_len++] = data[i];
+		p->started = true;
+	}
+	*ret_used = i;
+	if (i == len)
+		return HTTP_EVENT_MORE;
+	if (data[i] != ' ' || p->method_len == 0) {
+		p->reason = "invalid method";
+		return HTTP_EVENT_BAD;
+	}
+	p->method_done = true;
+	start_llhttp(p);
+	return HTTP_EVENT_MORE;
+}
+
+enum http_event http_parser_feed(struct http_parser *p, const char *data, size_t len, size_t *ret_used)
+{
+	static const char nothing[1];
+	const char *at = data ? data : nothing;
+	size_t skipped = 0;
+	p->event = HTTP_EVENT_MORE;
+	if (!p->method_done) {
+		enum http_event event = feed_method(p, at, len, &skipped);
+		if (event != HTTP_EVENT_MORE || !p->method_done) {
+			*ret_used = skipped;
+			return event;
+		}
+		at += skipped;
+		len -= skipped;
+	}
+	enum http_event event = feed_llhttp(p, at, len, ret_used);
+	*ret_used += skipped;
+	return event;
+}
+
 const char *http_parser_method(const struct http_parser *p)
 {
-	return llhttp_method_name((llhttp_method_t)p->ll.method);
+	return p->method;
 }
 
 struct crex_str http_parser_header(const struct http_parser *p, enum http_header which)

@@ -28,7 +28,10 @@ enum http_event {
 	HTTP_EVENT_BAD,        /* not HTTP; parser->reason says why; final */
 };
 
-enum { HTTP_PARSER_NAME_MAX = 16 }; /* the longest header name that is kept, and one more to see longer ones */
+enum {
+	HTTP_PARSER_NAME_MAX = 16,   /* the longest header name that is kept, and one more to see longer ones */
+	HTTP_PARSER_METHOD_MAX = 32, /* a longer method is no HTTP */
+};
 
 struct http_parser {
 	llhttp_t ll;
@@ -46,7 +49,10 @@ struct http_parser {
 	int current;           /* header that the present value belongs to, or -1 */
 	unsigned name_len;
 	char name[HTTP_PARSER_NAME_MAX];
+	unsigned method_len;
+	char method[HTTP_PARSER_METHOD_MAX];
 	bool started;   /* a byte of the present message has come */
+	bool method_done;
 	bool head_done;
 };
 
@@ -58,7 +64,7 @@ void http_parser_reset(struct http_parser *p); /* ready for the next message; ke
 enum http_event http_parser_feed(struct http_parser *p, const char *data, size_t len, size_t *ret_used);
 
 /* Valid from HEAD on until the next reset. */
-const char *http_parser_method(const struct http_parser *p);
+const char *http_parser_method(const struct http_parser *p); /* as it was sent, in no list perhaps */
 struct crex_str http_parser_header(const struct http_parser *p, enum http_header which); /* ptr NULL: absent */
 /* Origin form: without scheme, authority, query and fragment; percent-decoded in place. */
 struct crex_str http_parser_path(struct http_parser *p);

@@ -63,7 +63,8 @@ def test_unknown_path(wire, path):
 
 
 @pytest.mark.parametrize("method,path", [("GET", path) for path in POSTS] + [
-    ("GET", "/upload"), ("POST", "/"), ("POST", "/is_alive"), ("PUT", "/execute"), ("DELETE", "/close"), ("PATCH", "/")])
+    ("GET", "/upload"), ("POST", "/"), ("POST", "/is_alive"), ("PUT", "/execute"), ("DELETE", "/close"), ("PATCH", "/"),
+    ("FOO", "/execute"), ("PROPFIND", "/"), ("post", "/execute"), ("DESCRIBE", "/")])
 def test_wrong_method(wire, method, path):
     reply = ask(wire, method, path)
     assert (reply.status, reply.json) == (405, {"detail": "Method Not Allowed"})

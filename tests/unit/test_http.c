@@ -85,7 +85,19 @@ static void test_fixed_replies(void **state)
 	ask(r, "GET /is_alive HTTP/1.1\r\nx-api-key:\r\n\r\n", 401, "Invalid");
 	ask(r, "GET /nowhere HTTP/1.1\r\n" KEY "\r\n", 404, "{\"detail\":\"Not Found\"}");
 	ask(r, "GET /execute HTTP/1.1\r\n" KEY "\r\n", 405, "{\"detail\":\"Method Not Allowed\"}");
-	ask(r, "DELETE / HTTP/1.1\r\n" KEY "\r\n", 405, "Method Not Allowed");
+	static const char *const methods[] = {"DELETE", "OPTIONS", "TRACE", "PROPFIND", "FOO", "get", "G", "GETS", "PLAY", "SOURCE",
+					      "M-SEARCH", "1!#$%&'*+-.^_`|~", "A23456789012345678901234567890x"};
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+		char text[200];
+		snprintf(text, sizeof text, "%s / HTTP/1.1\r\n" KEY "\r\n", methods[i]);
+		ask(r, text, 405, "{\"detail\":\"Method Not Allowed\"}");
+		snprintf(text, sizeof text, "%s /nowhere HTTP/1.1\r\n" KEY "content-length: 5\r\n\r\nhello", methods[i]);
+		ask(r, text, 404, "Not Found");
+		snprintf(text, sizeof text, "%s / HTTP/1.1\r\n\r\n", methods[i]);
+		ask(r, text, 403, "Not authenticated");
+	}
+	ask(r, "CONNECT host:443 HTTP/1.1\r\n" KEY "\r\n", 404, "Not Found");
+	ask(r, "OPTIONS * HTTP/1.1\r\n" KEY "\r\n", 404, "Not Found");
 	ask(r, "POST /execute HTTP/1.1\r\n" KEY "content-length: 3\r\n\r\n{]}", 422, "json_invalid");
 	ask(r, "POST /close HTTP/1.1\r\n" KEY "\r\n", 200, "{}");
 	ask(r, "POST /execute HTTP/1.1\r\n" KEY "content-length: 18\r\n\r\n{\"command\":[\"true\"]}", 422, NULL);
@@ -116,6 +128,7 @@ static void test_runtime_error_is_511(void **state)
 static const char pipeline[] =
 	"POST /run_in_session HTTP/1.1\r\n" KEY "transfer-encoding: chunked\r\n\r\n"
 	"10\r\n{\"action_type\":\"\r\n1d;x=y\r\nbash\",\"command\":\"echo one\"   \r\n8\r\n        \r\n1\r\n}\r\n0\r\nTrailer: x\r\n\r\n" ALIVE
+	"\r\nWHAT /close HTTP/1.1\r\n" KEY "content-length: 2\r\n\r\n{}"
 	"\r\nPOST /close HTTP/1.1\r\n" KEY "content-length: 0\r\n\r\n"
 	"GET / HTTP/1.1\r\n" KEY "Connection: close\r\n\r\n";
 
@@ -171,6 +184,13 @@ static void test_malformed(void **state)
 	static const char *const bad[] = {
 		"\x16\x03\x01\x02\r\n\r\n",
 		"GET\r\n\r\n",
+		" / HTTP/1.1\r\n\r\n",
+		"\tGET / HTTP/1.1\r\n\r\n",
+		"GE\tT / HTTP/1.1\r\n\r\n",
+		"F\xC3\xB6O / HTTP/1.1\r\n\r\n",
+		"FOO(x) / HTTP/1.1\r\n\r\n",
+		"FOO there\r\n\r\n",
+		"A2345678901234567890123456789012 / HTTP/1.1\r\n\r\n",
 		"GET / HTTP/9.9.9\r\n\r\n",
 		"GET / HTTP/1.1\r\nbad header\r\n\r\n",
 		"POST /execute HTTP/1.1\r\n" KEY "content-length: 5x\r\n\r\n",
