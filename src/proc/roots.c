@@ -3,8 +3,9 @@
  * Living roots are in a growing array (as many as there are children), ended ones in a ring of fixed size, which is
  * only needed to attribute orphans. An orphan's origin must have been alive when the orphan was born; when exactly
  * one ended root was, and nothing but a root can have borne it, the orphan is that root's. What else could have borne
- * it: another orphan, which is there still (tree.c looks) or was reaped in between; or a root that the ring has forgotten. In each
- * of these cases the answer is no: an orphan too many may live on, a process of another tree is never killed.
+ * it: another orphan, which is there still (tree.c looks) or was reaped in between; or a root that the ring has
+ * forgotten. In each of these cases the answer is no: an orphan too many may live on, a process of another tree is
+ * never killed.
  *
  * Times: /proc gives starts in ticks of 10 ms (rounded down), we note ours in ns before the clone and after the reap,
  * by the same clock; a birth may be anywhere in its tick, and what is possible speaks against a claim.
@@ -194,6 +195,18 @@ enum proc_root_state proc_roots_state(pid_t root)
 	if (find_pid(root))
 		return PROC_ROOT_ALIVE;
 	return find_ended(root) ? PROC_ROOT_ENDED : PROC_ROOT_UNKNOWN;
+}
+
+bool proc_roots_identity(pid_t root, int64_t *ret_id, uint64_t *ret_start)
+{
+	const struct root *r = find_pid(root);
+	if (!r)
+		r = find_ended(root);
+	if (!r)
+		return false;
+	*ret_id = r->id;
+	*ret_start = r->start - r->start % TICK_NS;
+	return true;
 }
 
 bool proc_roots_is_root(pid_t pid, uint64_t start)

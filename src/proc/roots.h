@@ -33,6 +33,8 @@ void proc_roots_unlock(void);
 
 enum proc_root_state { PROC_ROOT_UNKNOWN, PROC_ROOT_ALIVE, PROC_ROOT_ENDED };
 enum proc_root_state proc_roots_state(pid_t root);
+/* The id of the root and its start, rounded down as in struct proc_stat. False: unknown. */
+bool proc_roots_identity(pid_t root, int64_t *ret_id, uint64_t *ret_start);
 /* Is pid (a direct child, alive or zombie) a root, or possibly a newborn one? start: its start in ns since boot. */
 bool proc_roots_is_root(pid_t pid, uint64_t start);
 bool proc_roots_adopting(void);

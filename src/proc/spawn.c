@@ -9,10 +9,11 @@
  * probe at the first spawn finds that out, and then a close-on-exec pipe carries the report instead.
  *
  * What the child gets back from before the server's time (nice value, rlimits) is process-wide state by nature and
- * recorded once. The child is registered in proc/roots.h before it exists. */
+ * recorded once. The child is registered in proc/roots.h before it exists, and marked as origin.c says. */
 #include "proc/spawn.h"
 
 #include "base/cleanup.h"
+#include "proc/origin.h"
 #include "proc/roots.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -62,6 +63,7 @@ struct report {
 struct call {
 	const struct proc_spec *spec;
 	pid_t parent;
+	struct rlimit origin;
 	pid_t child; /* written by the child itself, read by killers in other threads */
 	int pipe_fd; /* >= 0: memory is not shared, the report goes through this */
 	struct report report;
@@ -245,6 +247,7 @@ NO_ASAN static int child_main(void *arg)
 	if (s->cwd && chdir(s->cwd) < 0)
 		fail(c, PROC_STAGE_CHDIR);
 	restore_defaults();
+	setrlimit(PROC_ORIGIN_RESOURCE, &c->origin);
 	kernel_sigset none = {0};
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, none, NULL, sizeof none);
 	if (strchr(s->file, '/'))
@@ -328,6 +331,7 @@ int proc_spawn(const struct proc_spec *spec, pid_t *ret_pid, enum proc_stage *re
 		*ret_stage = PROC_STAGE_FORK;
 		return (int)id;
 	}
+	call.origin = proc_origin_limit(id);
 	kernel_sigset all, before;
 	memset(all, 0xff, sizeof all);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all);

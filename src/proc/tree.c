@@ -6,21 +6,22 @@
  * born behind its back). The root itself is stopped first and killed last: alive it keeps adopting, so that the tree
  * stays one tree. Zombies count as dead; whose they are is for their parents.
  *
- * When the root has ended, its children have become ours, among those of other trees. Taken are: members of its
- * session and its process group; orphans that hold a file which only this tree was given (a "mark", the pipe of an
- * execution); orphans that can have come from no other root (roots.h); and all below these. When in doubt a process
- * is left alone: never is one of another tree killed.
+ * When the root has ended, its children have become ours (or whose subreaper's below we are), among those of other
+ * trees. Taken are: members of its session and its process group; orphans that bear its mark (origin.h) or hold a file
+ * which only this tree was given (the pipe of an execution); orphans that bear no mark and can have come from no other
+ * root (roots.h); and all below these. When in doubt a process is left alone: never is one of another tree killed.
  *
  * While the root lives a scan follows the lists of children below it, so that a kill costs what its own tree is worth
- * and hundreds of them at once don't read all of /proc each. A large tree, an ended root, and a kernel without such lists
- * get scans of everything. The root's own list is complete in the last round: it is stopped, and whoever was on the way
- * to it in the round before, when nobody else was alive, has arrived.
+ * and hundreds of them at once don't read all of /proc each. A large tree, an ended root, and a kernel without such
+ * lists get scans of everything. The root's own list is complete in the last round: it is stopped, and whoever was on
+ * the way to it in the round before, when nobody else was alive, has arrived.
  *
- * Signals are sent under the lock of roots.h, so that no direct child's pid can change its meaning on the way. Nothing is
- * read from /proc under it: the loop's reaper waits for it. */
+ * Signals are sent under the lock of roots.h, so that no direct child's pid can change its meaning on the way. Nothing
+ * is read from /proc under it: the loop's reaper waits for it. */
 #include "proc/tree.h"
 
 #include "base/cleanup.h"
+#include "proc/origin.h"
 #include "proc/roots.h"
 #include "proc/scan.h"
 #include <dirent.h>
@@ -44,6 +45,7 @@ enum { NARROW_MAX = 256, ROUNDS_BEFORE_HASTE = 8 };
 struct killer {
 	pid_t self;
 	pid_t root; /* 0: everything below this process */
+	int64_t root_id; /* -1: unknown */
 	bool keep_root;
 	const struct proc_tree_mark *marks;
 	size_t n_marks;
@@ -104,7 +106,7 @@ static void cleanup_dir(DIR **dir)
 		closedir(*dir);
 }
 
-static bool holds_mark(const struct killer *k, pid_t pid)
+static bool holds_file(const struct killer *k, pid_t pid)
 {
 	if (k->n_marks == 0)
 		return false;
@@ -123,6 +125,14 @@ static bool holds_mark(const struct killer *k, pid_t pid)
 				return true;
 	}
 	return false;
+}
+
+static enum proc_relation relation_of(const struct killer *k, pid_t pid)
+{
+	int64_t origin = proc_origin_read(pid);
+	if (origin > 0)
+		return origin == k->root_id ? PROC_RELATION_OWN : PROC_RELATION_OTHER;
+	return holds_file(k, pid) ? PROC_RELATION_OWN : PROC_RELATION_UNKNOWN;
 }
 
 static bool is_unreaped(void *arg, pid_t pid)
@@ -161,6 +171,8 @@ static void push_orphans(struct killer *k)
 		struct proc_stat *s = &k->now.items[i];
 		if (!reused && s->pid != k->root && (s->sid == k->root || s->pgrp == k->root))
 			push(k, s);
+		if (s->relation == PROC_RELATION_OWN)
+			push(k, s);
 	}
 	if (!proc_roots_adopting())
 		return;
@@ -171,11 +183,9 @@ static void push_orphans(struct killer *k)
 		/* PID 1 inherits also from whoever was put into its namespace from outside. */
 		if (k->self == 1 && s->ppid == 0 && s->pid != 1 && s->start < doubtful)
 			doubtful = s->start;
-		if (s->member || !is_orphan(k, s))
+		if (s->member || !is_orphan(k, s) || s->start >= doubtful)
 			continue;
-		if (s->marked)
-			push(k, s);
-		else if (s->start < doubtful && !proc_roots_claims(k->root, s->start, is_unreaped, k))
+		if (s->relation == PROC_RELATION_OTHER || !proc_roots_claims(k->root, s->start, is_unreaped, k))
 			doubtful = s->start;
 	}
 	for (size_t i = 0; i < k->now.n; i++) {
@@ -185,21 +195,26 @@ static void push_orphans(struct killer *k)
 	}
 }
 
-/* Takes the lock for moments only: there may be hundreds of orphans, with hundreds of files. */
+/* Takes the lock for moments only: there may be hundreds of orphans, with hundreds of files. Where orphans don't come
+ * to us they may be anybody's children by now. */
 static void read_marks(struct killer *k)
 {
 	proc_roots_lock();
-	bool needed = k->root != 0 && !root_is_alive(k);
+	bool needed = k->root != 0 && !root_is_alive(k), adopting = proc_roots_adopting();
+	uint64_t start = 0;
+	k->root_id = -1;
+	proc_roots_identity(k->root, &k->root_id, &start);
 	proc_roots_unlock();
 	k->marks_read = needed && !k->narrow;
-	for (size_t i = 0; k->marks_read && k->n_marks > 0 && i < k->now.n; i++) {
+	for (size_t i = 0; k->marks_read && i < k->now.n; i++) {
 		struct proc_stat *s = &k->now.items[i];
-		if (s->ppid != k->self)
+		if (s->start < start || (adopting && s->ppid != k->self))
 			continue;
 		proc_roots_lock();
-		bool candidate = is_orphan(k, s);
+		bool candidate = adopting ? is_orphan(k, s) : !proc_roots_is_root(s->pid, s->start);
 		proc_roots_unlock();
-		s->marked = candidate && holds_mark(k, s->pid);
+		if (candidate)
+			s->relation = relation_of(k, s->pid);
 	}
 }
 

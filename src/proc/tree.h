@@ -25,7 +25,7 @@ typedef void (*proc_tree_done_fn)(void *arg, int result);
 int proc_tree_kill_async(uv_loop_t *loop, pid_t root, bool keep_root, proc_tree_done_fn done, void *arg);
 
 /* A file that only this tree was given, e.g. the pipe of its output. Orphans of a root that has ended are found by it
- * even when they have left the session. */
+ * even when they have left the session, where origin.h knows nothing. */
 struct proc_tree_mark {
 	dev_t dev;
 	ino_t ino;

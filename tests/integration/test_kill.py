@@ -86,6 +86,22 @@ def test_orderly_end_with_an_execution_under_way(start, tmp_path, way):
     connection.sock.close()
 
 
+@pytest.mark.parametrize("last", ["exit 3", "kill -9 $$", "exec true"])
+def test_daemon_goes_with_the_shell_that_bore_it(start, tmp_path, last):
+    """It has let go of the session, the terminal and the environment; others have left such daemons before and after."""
+    box = start()
+    for name in ("before", "after"):
+        if name == "after":
+            box.create_session()
+            bearing = command("double fork", tmp_path).replace("; sleep 2105", "").replace("python3", "env -i /usr/bin/python3")
+            box.run(bearing)
+            daemon = read_pid(tmp_path / "pid")
+        box.execute(["bash", "-c", command("double fork", tmp_path, name).replace("; sleep 2105", "")])
+    assert box.run(last).failure_reason
+    wait_gone(daemon)
+    assert all(alive(read_pid(tmp_path / name)) for name in ("before", "after")), "those of executions stay"
+
+
 def test_leftover_of_a_finished_execution_goes_with_the_server(start, tmp_path):
     box = start()
     box.execute(["bash", "-c", command("double fork", tmp_path).replace("; sleep 2105", "")])

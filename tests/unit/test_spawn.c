@@ -102,6 +102,27 @@ static void limits_are_as_found(void **state)
 	assert_string_equal(text, want);
 }
 
+/* The mark is a soft limit alone, and one that nothing can reach. */
+static void origin_is_the_limit_of_locks(void **state)
+{
+	(void)state;
+	char *argv[4], text[2][256], *second;
+	struct rlimit found;
+	getrlimit(RLIMIT_LOCKS, &found);
+	struct proc_spec spec = sh(argv, "while read -r a b c d e f; do case $c in locks) echo $d $e;; esac; done </proc/self/limits; "
+					 "exec env -i sed -n 's/Max file locks *\\([0-9]*\\) *\\([^ ]*\\) .*/\\1 \\2/p' /proc/self/limits");
+	for (size_t i = 0; i < 2; i++) {
+		capture(&spec, text[i], sizeof text[i]);
+		assert_true(strtoull(text[i], &second, 10) > UINT64_C(1) << 62);
+		if (found.rlim_max == RLIM_INFINITY)
+			assert_int_equal(strncmp(second, " unlimited\n", 11), 0);
+		second = strchr(text[i], '\n') + 1;
+		size_t half = (size_t)(second - text[i]);
+		assert_true(half > 1 && strlen(second) == half && memcmp(text[i], second, half) == 0);
+	}
+	assert_string_not_equal(text[0], text[1]);
+}
+
 /* In a process of its own, since 0..4 become memory files there whose content is their number. The child's 0 1 2 and 4
  * must then be what `from` says. */
 static int play_arrangement(const int from[4])
@@ -334,6 +355,7 @@ int main(void)
 		cmocka_unit_test(session_and_parent),
 		cmocka_unit_test(signals_are_default),
 		cmocka_unit_test(limits_are_as_found),
+		cmocka_unit_test(origin_is_the_limit_of_locks),
 		cmocka_unit_test(overlapping_fds),
 		cmocka_unit_test(nothing_else_is_open),
 		cmocka_unit_test(failures),

@@ -233,14 +233,38 @@ static void session_of_an_ended_root(void **state)
 	wait_count("883.1", 0);
 }
 
+/* As where the limit that tells a process's origin can't be had. */
+#define UNMARKED "prlimit --pid $$ --locks=unlimited; "
+
+/* However far they have gone, and whoever else has left daemons before, after and meanwhile. */
+static void orphans_bear_their_origin(void **state)
+{
+	(void)state;
+	pid_t first = start("setsid sleep 894.1 & exit 0");
+	wait_count("sleep 894.1", 1);
+	assert_true(wait_until(has_ended, &first, 5));
+	pid_t second = start("setsid sh -c '(setsid env -i sleep 894.2 &)' & setsid sh -c 'sleep 894.2; true' & exit 0");
+	wait_count("sleep 894.2", 2);
+	pid_t third = start("setsid sleep 894.3 & exit 0");
+	wait_count("sleep 894.3", 1);
+	pid_t fourth = start(UNMARKED "setsid sleep 894.4 & exit 0");
+	wait_count("sleep 894.4", 1);
+	assert_true(wait_until(has_ended, &second, 5));
+	assert_true(wait_until(has_ended, &third, 5));
+	assert_true(wait_until(has_ended, &fourth, 5));
+	assert_int_equal(proc_tree_kill(second, false), 3);
+	wait_count("894.2", 0);
+	assert_int_equal(count_processes("sleep 894.1") + count_processes("sleep 894.3") + count_processes("sleep 894.4"), 3);
+}
+
 /* The daemon of an earlier tree lives on: only what is certain is taken. */
 static void orphans_of_others_live(void **state)
 {
 	(void)state;
-	pid_t first = start("setsid sleep 884.1 & exit 0");
+	pid_t first = start(UNMARKED "setsid sleep 884.1 & exit 0");
 	wait_count("sleep 884.1", 1);
 	assert_true(wait_until(has_ended, &first, 5));
-	pid_t second = start("sleep 884.2 & setsid sleep 884.3 & exit 0");
+	pid_t second = start(UNMARKED "sleep 884.2 & setsid sleep 884.3 & exit 0");
 	wait_count("sleep 884.2", 1);
 	wait_count("sleep 884.3", 1);
 	assert_true(wait_until(has_ended, &second, 5));
@@ -256,7 +280,7 @@ static void sole_origin_is_certain(void **state)
 	while (proc_roots_wait(-1, &status) > 0)
 		;
 	pid_t living = start("exec sleep 885.9");
-	pid_t root = start("setsid sleep 885.1 & (setsid sh -c 'sleep 885.1; true' &) ; sleep 0.05; exit 0");
+	pid_t root = start(UNMARKED "setsid sleep 885.1 & (setsid sh -c 'sleep 885.1; true' &) ; sleep 0.05; exit 0");
 	wait_count("sleep 885.1", 2);
 	assert_true(wait_until(has_ended, &root, 5));
 	assert_true(proc_tree_kill(root, false) >= 3);
@@ -268,14 +292,14 @@ static void sole_origin_is_certain(void **state)
 static void marks_are_certain(void **state)
 {
 	(void)state;
-	pid_t first = start("setsid sleep 886.1 & exit 0");
+	pid_t first = start(UNMARKED "setsid sleep 886.1 & exit 0");
 	wait_count("sleep 886.1", 1);
 	assert_true(wait_until(has_ended, &first, 5));
 	int fds[2];
 	struct stat st;
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	assert_int_equal(fstat(fds[0], &st), 0);
-	pid_t root = start_on("setsid sh -c 'sleep 886.2 >/dev/null; true' & exit 0", fds[1]);
+	pid_t root = start_on(UNMARKED "setsid sh -c 'sleep 886.2 >/dev/null; true' & exit 0", fds[1]);
 	close(fds[1]);
 	wait_count("sleep 886.2", 1);
 	assert_true(wait_until(has_ended, &root, 5));
@@ -387,6 +411,7 @@ int main(void)
 		CASE(living_root),
 		CASE(kept_root_goes_on),
 		CASE(session_of_an_ended_root),
+		CASE(orphans_bear_their_origin),
 		CASE(orphans_of_others_live),
 		CASE(marks_are_certain),
 		CASE(scan_below),
