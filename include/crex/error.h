@@ -33,8 +33,8 @@ enum crex_error_code {
 enum { CREX_ERROR_EXTRA_MAX = 4 };
 
 struct crex_error_extra {
-	const char *key; /* static string */
-	char *value;     /* owned, may hold any bytes, NUL-terminated for convenience */
+	char *key;   /* owned */
+	char *value; /* owned, may hold any bytes, NUL-terminated for convenience */
 	size_t len;
 };
 
@@ -42,11 +42,15 @@ struct crex_error {
 	enum crex_error_code code;
 	char *message; /* owned, NUL-terminated; NULL only while code is CREX_OK or memory ran out */
 	size_t message_len;
+	char *class_path; /* owned; only for a class that a server sent and the list does not have, else NULL */
 	struct crex_error_extra extra[CREX_ERROR_EXTRA_MAX];
 	size_t n_extra;
 };
 
-#define CREX_ERROR_INIT {CREX_OK, NULL, 0, {{NULL, NULL, 0}}, 0}
+#define CREX_ERROR_INIT                                      \
+	{                                                    \
+		CREX_OK, NULL, 0, NULL, {{NULL, NULL, 0}}, 0 \
+	}
 
 /* Sets code and message; what was held before is freed. Always returns -1, so that a function can
  * `return crex_error_set(err, ...)`. err may be NULL. */
@@ -59,8 +63,14 @@ CREX_API int crex_error_set_bytes(struct crex_error *err, enum crex_error_code c
  * "[Errno 2] No such file or directory: 'x'". path may be NULL. Returns -1. */
 CREX_API int crex_error_set_errno(struct crex_error *err, int errnum, const char *path);
 
-/* Adds one extra_info entry (copied). Entries beyond CREX_ERROR_EXTRA_MAX are dropped. */
-CREX_API void crex_error_add(struct crex_error *err, const char *static_key, const char *value, size_t len);
+/* Adds one extra_info entry (key and value are copied). Entries beyond CREX_ERROR_EXTRA_MAX are dropped. */
+CREX_API void crex_error_add(struct crex_error *err, const char *key, const char *value, size_t len);
+
+/* The value of an extra_info entry, NULL when there is none. Borrowed. */
+CREX_API const char *crex_error_extra(const struct crex_error *err, const char *key);
+
+/* Puts text before the message ("while starting the container: ..."); code and extras stay. Returns -1. */
+CREX_API int crex_error_prefix(struct crex_error *err, const char *fmt, ...) CREX_PRINTF(2, 3);
 
 /* Moves src into dst (dst's old content is freed) and leaves src empty. */
 CREX_API void crex_error_move(struct crex_error *dst, struct crex_error *src);
@@ -68,6 +78,10 @@ CREX_API void crex_error_move(struct crex_error *dst, struct crex_error *src);
 CREX_API void crex_error_clear(struct crex_error *err);
 
 CREX_API const char *crex_error_class_path(enum crex_error_code code);
+/* The first row of the list with this class path; CREX_E_SWEREX when none has it. */
+CREX_API enum crex_error_code crex_error_code_of(const char *class_path);
+/* Whether `code` is `of` or, as in SWE-ReX's own hierarchy, a kind of it: DOCKER_PULL is a DEPLOYMENT_STARTUP. */
+CREX_API int crex_error_is(enum crex_error_code code, enum crex_error_code of);
 CREX_API const char *crex_error_name(enum crex_error_code code); /* e.g. "COMMAND_TIMEOUT" */
 CREX_API int crex_error_http_status(enum crex_error_code code);
 

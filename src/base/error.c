@@ -25,8 +25,11 @@ static const struct {
 static void drop(struct crex_error *err)
 {
 	free(err->message);
-	for (size_t i = 0; i < err->n_extra; i++)
+	free(err->class_path);
+	for (size_t i = 0; i < err->n_extra; i++) {
+		free(err->extra[i].key);
 		free(err->extra[i].value);
+	}
 	*err = (struct crex_error)CREX_ERROR_INIT;
 }
 
@@ -95,17 +98,53 @@ int crex_error_set_errno(struct crex_error *err, int errnum, const char *path)
 	return crex_error_set(err, code_of_errno(errnum), "[Errno %d] %s: %s%s%s", errnum, text, quote, path, quote);
 }
 
-void crex_error_add(struct crex_error *err, const char *static_key, const char *value, size_t len)
+void crex_error_add(struct crex_error *err, const char *key, const char *value, size_t len)
 {
 	if (!err || err->n_extra == CREX_ERROR_EXTRA_MAX)
 		return;
-	char *copy = malloc(len + 1);
-	if (!copy)
+	char *key_copy = strdup(key), *copy = malloc(len + 1);
+	if (!key_copy || !copy) {
+		free(key_copy);
+		free(copy);
 		return;
+	}
 	if (len)
 		memcpy(copy, value, len);
 	copy[len] = '\0';
-	err->extra[err->n_extra++] = (struct crex_error_extra){static_key, copy, len};
+	err->extra[err->n_extra++] = (struct crex_error_extra){key_copy, copy, len};
+}
+
+const char *crex_error_extra(const struct crex_error *err, const char *key)
+{
+	for (size_t i = 0; i < err->n_extra; i++)
+		if (strcmp(err->extra[i].key, key) == 0)
+			return err->extra[i].value;
+	return NULL;
+}
+
+int crex_error_prefix(struct crex_error *err, const char *fmt, ...)
+{
+	if (!err)
+		return -1;
+	char *head = NULL;
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vasprintf(&head, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return -1;
+	char *joined = realloc(head, (size_t)n + err->message_len + 1);
+	if (!joined) {
+		free(head);
+		return -1;
+	}
+	if (err->message)
+		memcpy(joined + n, err->message, err->message_len);
+	joined[(size_t)n + err->message_len] = '\0';
+	free(err->message);
+	err->message = joined;
+	err->message_len += (size_t)n;
+	return -1;
 }
 
 void crex_error_move(struct crex_error *dst, struct crex_error *src)
@@ -124,6 +163,19 @@ void crex_error_move(struct crex_error *dst, struct crex_error *src)
 const char *crex_error_class_path(enum crex_error_code code)
 {
 	return (unsigned)code < CREX_ERROR_COUNT ? errors[code].class_path : errors[CREX_E_SWEREX].class_path;
+}
+
+enum crex_error_code crex_error_code_of(const char *class_path)
+{
+	for (int code = CREX_OK + 1; code < CREX_ERROR_COUNT; code++)
+		if (strcmp(errors[code].class_path, class_path) == 0)
+			return (enum crex_error_code)code;
+	return CREX_E_SWEREX;
+}
+
+int crex_error_is(enum crex_error_code code, enum crex_error_code of)
+{
+	return code == of || (code == CREX_E_DOCKER_PULL && of == CREX_E_DEPLOYMENT_STARTUP);
 }
 
 const char *crex_error_name(enum crex_error_code code)

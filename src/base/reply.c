@@ -1,10 +1,26 @@
-/* base/observation.c: freeing what a runtime has answered.
+/* base/reply.c: freeing what a runtime has answered.
  *
  * Replies are plain structs that any runtime fills (the local engine, a remote one, a dummy) and that anybody frees, so
  * their end belongs to no runtime but to the base that all of them stand on. */
 #include <crex/runtime.h>
 
 #include <stdlib.h>
+
+void crex_text_clear(struct crex_text *text)
+{
+	if (!text)
+		return;
+	free(text->data);
+	*text = (struct crex_text)CREX_TEXT_INIT;
+}
+
+void crex_is_alive_clear(struct crex_is_alive *alive)
+{
+	if (!alive)
+		return;
+	free(alive->message);
+	*alive = (struct crex_is_alive)CREX_IS_ALIVE_INIT;
+}
 
 void crex_observation_clear(struct crex_observation *obs)
 {
