@@ -2,7 +2,7 @@
  *
  * The first byte gives the length of the pieces; the same input fed whole is the reference. */
 #include "text/clean.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

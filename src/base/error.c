@@ -5,6 +5,9 @@
  * is worth more to the client than the text. */
 #include <crex/error.h>
 
+#include "base/buf.h"
+#include "base/pyrepr.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -93,9 +96,12 @@ int crex_error_set_errno(struct crex_error *err, int errnum, const char *path)
 	const char *text = strerror_r(errnum, scratch, sizeof scratch);
 	if (!path)
 		return crex_error_set(err, code_of_errno(errnum), "[Errno %d] %s", errnum, text);
-	/* repr() of a Python string prefers single quotes and switches to double ones when it must. */
-	const char *quote = strchr(path, '\'') && !strchr(path, '"') ? "\"" : "'";
-	return crex_error_set(err, code_of_errno(errnum), "[Errno %d] %s: %s%s%s", errnum, text, quote, path, quote);
+	size_t len = strlen(path);
+	struct buf shown cleanup_buf;
+	buf_init(&shown, 6 * len + 2);
+	if (pyrepr_str(&shown, path, len) < 0)
+		return crex_error_set(err, code_of_errno(errnum), "[Errno %d] %s", errnum, text);
+	return crex_error_set(err, code_of_errno(errnum), "[Errno %d] %s: %s", errnum, text, shown.data);
 }
 
 void crex_error_add(struct crex_error *err, const char *key, const char *value, size_t len)

@@ -19,7 +19,7 @@
  * complete within the input is skipped without its body being copied anywhere. */
 #include "text/clean.h"
 #include "text/sink.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
  * decode_stateful.c; each reports what it can't decode through decoder_bad() here, with Python's extent and reason. */
 #include "text/decode.h"
 #include "text/decoder.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>

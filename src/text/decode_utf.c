@@ -3,7 +3,7 @@
  * UTF-8 is what nearly every file is in, so clean runs are found first and copied at once. In the wide forms a byte
  * order mark decides in "utf-16" and "utf-32" only, and is counted in the positions of errors. */
 #include "text/decoder.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <string.h>
 

@@ -6,7 +6,7 @@
  * surrogateescape makes, three bytes ED A0..BF xx) as \udXXX so that the client has them back, and any other byte as the
  * four characters \xNN. A document that does not fit leaves the buffer as it was. */
 #include "text/sink.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 #include "wire/wire.h"
 
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "text/pyrepr.h"
+#include "base/pyrepr.h"
 
 #include <errno.h>
 #include <math.h>
@@ -17,7 +17,7 @@ static void assert_repr(const char *text, size_t len, const char *want)
 {
 	struct buf out cleanup_buf;
 	buf_init(&out, 1 << 20);
-	assert_int_equal(text_py_repr(&out, text, len), 0);
+	assert_int_equal(pyrepr_str(&out, text, len), 0);
 	assert_string_equal(out.data, want);
 }
 
@@ -25,7 +25,7 @@ static void assert_float(double value, const char *want)
 {
 	struct buf out cleanup_buf;
 	buf_init(&out, 64);
-	assert_int_equal(text_py_float(&out, value), 0);
+	assert_int_equal(pyrepr_float(&out, value), 0);
 	assert_string_equal(out.data, want);
 }
 
@@ -41,7 +41,10 @@ static void test_strings(void **state)
 	assert_repr("\0\x1b\x7f", 3, "'\\x00\\x1b\\x7f'");
 	assert_repr("\xC3\xA9\xE2\x82\xAC", 5, "'\xC3\xA9\xE2\x82\xAC'");
 	assert_repr("\xC2\x80\xC2\x9F\xC2\xA0\xC2\xA1\xC2\xAD", 10, "'\\x80\\x9f\\xa0\xC2\xA1\\xad'");
-	assert_repr("\xC2", 1, "'\xC2'"); /* not UTF-8: left as it is, never read beyond */
+	assert_repr("\xC2", 1, "'\\udcc2'"); /* not UTF-8 */
+	assert_repr("\xFF\xE2\x82", 3, "'\\udcff\\udce2\\udc82'");
+	assert_repr("\xED\xA0\x80", 3, "'\\udced\\udca0\\udc80'");
+	assert_repr("a\xF0\x9F\x98\x80\xF0\x9F\x98.", 9, "'a\xF0\x9F\x98\x80\\udcf0\\udc9f\\udc98.'");
 }
 
 static void test_floats(void **state)
@@ -69,12 +72,12 @@ static void test_full_buffer(void **state)
 	for (size_t max = 0; max < 6; max++) {
 		struct buf out cleanup_buf;
 		buf_init(&out, max);
-		assert_int_equal(text_py_repr(&out, "a\nb", 3), -ENOSPC);
+		assert_int_equal(pyrepr_str(&out, "a\nb", 3), -ENOSPC);
 		assert_true(out.len <= max);
 	}
 	struct buf out cleanup_buf;
 	buf_init(&out, 2);
-	assert_int_equal(text_py_float(&out, 5), -ENOSPC);
+	assert_int_equal(pyrepr_float(&out, 5), -ENOSPC);
 }
 
 static size_t unhex(const char *hex, char *out)
@@ -98,6 +101,10 @@ static void test_against_python(void **state)
 		"for n in range(3000):\n"
 		"    s = ''.join(r.choice(pool) for _ in range(1 + n % 12))\n"
 		"    print('s', x(s), x(repr(s)))\n"
+		"for n in range(3000):\n"
+		"    b = bytes(r.choice(b'a\\x80\\xbf\\xc2\\xc3\\xe0\\xa0\\xed\\xf0\\x9f\\xf4\\x90\\xff') for _ in range(1 + n % 6))\n"
+		"    s = b.decode('utf-8', 'surrogateescape')\n"
+		"    if all(ord(c) < 0xAE or 0xDC80 <= ord(c) <= 0xDCFF or c.isprintable() for c in s): print('s', b.hex(), x(repr(s)))\n"
 		"vs = [10.0 ** e for e in range(-300, 300)] + [i / 10 for i in range(5000)] + [i / 1000 for i in range(5000)]\n"
 		"for n in range(4000):\n"
 		"    vs.append(float('%.*g' % (r.randint(1, 15), r.uniform(-1, 1) * 10 ** r.randint(-20, 30))))\n"

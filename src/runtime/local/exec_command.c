@@ -8,7 +8,7 @@
 #include "runtime/local/exec_command.h"
 
 #include "proc/spawn.h"
-#include "text/pyrepr.h"
+#include "base/pyrepr.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,13 +112,13 @@ int exec_command_spawn_error(const struct exec_command *c, int stage, int errnum
 static int append_command(const struct exec_command *c, struct buf *out)
 {
 	if (!c->is_list && c->n_shown > 0)
-		return text_py_repr(out, c->shown[0], strlen(c->shown[0]));
+		return pyrepr_str(out, c->shown[0], strlen(c->shown[0]));
 	int r = buf_append_char(out, '[');
 	for (size_t i = 0; i < c->n_shown && r == 0; i++) {
 		if (i > 0)
 			r = buf_append_str(out, ", ");
 		if (r == 0)
-			r = text_py_repr(out, c->shown[i], strlen(c->shown[i]));
+			r = pyrepr_str(out, c->shown[i], strlen(c->shown[i]));
 	}
 	return r < 0 ? r : buf_append_char(out, ']');
 }
@@ -140,7 +140,7 @@ int exec_command_timeout_error(const struct exec_command *c, struct crex_str out
 	buf_init(&message, MESSAGE_MAX);
 	int r = buf_append_str(&message, "Timeout (");
 	if (r == 0)
-		r = text_py_float(&message, c->timeout);
+		r = pyrepr_float(&message, c->timeout);
 	if (r == 0)
 		r = buf_append_str(&message, "s) exceeded while running command");
 	if (r == 0 && out.len && (r = buf_append_str(&message, "\nStdout so far:\n")) == 0)
@@ -165,10 +165,10 @@ int exec_command_check_error(const struct exec_command *c, int code, struct crex
 	if (r == 0)
 		r = buf_printf(&message, " failed with exit code %d. Stdout:\n", code);
 	if (r == 0)
-		r = text_py_repr(&message, out.ptr ? out.ptr : "", out.len);
+		r = pyrepr_str(&message, out.ptr ? out.ptr : "", out.len);
 	if (r == 0)
 		r = buf_append_str(&message, "\nStderr:\n");
 	if (r == 0)
-		text_py_repr(&message, errs.ptr ? errs.ptr : "", errs.len);
+		pyrepr_str(&message, errs.ptr ? errs.ptr : "", errs.len);
 	return set(err, CREX_E_NON_ZERO_EXIT_CODE, &message, out, errs);
 }

@@ -7,7 +7,7 @@
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
-#include "text/pyrepr.h"
+#include "base/pyrepr.h"
 #include <string.h>
 #include <sys/random.h>
 #include <signal.h>
@@ -204,9 +204,9 @@ static void startup_timeout_cb(uv_timer_t *timer)
 	size_t len;
 	cleanup_free char *out = keep_steal(&s->out, &len, &cut);
 	buf_append_str(&msg, "timeout after ");
-	text_py_float(&msg, s->startup_timeout);
+	pyrepr_float(&msg, s->startup_timeout);
 	buf_append_str(&msg, " seconds while starting session ");
-	text_py_repr(&msg, s->name, s->name_len);
+	pyrepr_str(&msg, s->name, s->name_len);
 	if (out && len > 0 && len < 65536) {
 		buf_append_str(&msg, ". Output so far:\n");
 		buf_append(&msg, out, len);

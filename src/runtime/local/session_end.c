@@ -5,7 +5,7 @@
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
-#include "text/pyrepr.h"
+#include "base/pyrepr.h"
 #include <string.h>
 #include <sys/wait.h>
 
@@ -44,7 +44,7 @@ static void set_start_failed(struct session *s, struct crex_error *err)
 	bool cut;
 	cleanup_free char *out = keep_steal(&s->out, &len, &cut);
 	buf_append_str(&msg, "session ");
-	text_py_repr(&msg, s->name, s->name_len);
+	pyrepr_str(&msg, s->name, s->name_len);
 	if (s->was_closed) {
 		buf_append_str(&msg, " was closed while it was starting");
 	} else {
@@ -63,7 +63,7 @@ static void set_closed(struct session *s, struct crex_error *err, struct crex_ob
 {
 	cleanup_buf struct buf name;
 	buf_init(&name, 1 << 20);
-	text_py_repr(&name, s->name, s->name_len);
+	pyrepr_str(&name, s->name, s->name_len);
 	if (s->was_closed) {
 		crex_error_set(err, CREX_E_SWEREX, "session %s was closed while the command ran", name.data);
 		if (obs && obs->output)

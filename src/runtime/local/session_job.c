@@ -5,7 +5,7 @@
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
-#include "text/pyrepr.h"
+#include "base/pyrepr.h"
 #include <string.h>
 
 void session_job_free(struct session_job *job)
@@ -52,9 +52,9 @@ static void set_non_zero(struct crex_error *err, const struct session_job *job, 
 		buf_append_str(&msg, ": ");
 	}
 	buf_append_str(&msg, "Command ");
-	text_py_repr(&msg, job->req.command.ptr, job->req.command.len);
+	pyrepr_str(&msg, job->req.command.ptr, job->req.command.len);
 	buf_printf(&msg, " failed with exit code %d. Here is the output:\n", obs->exit_code);
-	text_py_repr(&msg, obs->output, obs->output_len);
+	pyrepr_str(&msg, obs->output, obs->output_len);
 	if (obs->session_ended)
 		buf_printf(&msg, "\n%s", SESSION_ENDED_REASON);
 	crex_error_set_bytes(err, CREX_E_NON_ZERO_EXIT_CODE, msg.data, msg.len);

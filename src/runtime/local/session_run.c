@@ -5,7 +5,7 @@
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
-#include "text/pyrepr.h"
+#include "base/pyrepr.h"
 #include <string.h>
 #include <termios.h>
 
@@ -30,9 +30,9 @@ static void timeout_cb(uv_timer_t *timer)
 	cleanup_buf struct buf msg;
 	buf_init(&msg, 1UL << 30);
 	buf_append_str(&msg, "timeout after ");
-	text_py_float(&msg, job->req.timeout);
+	pyrepr_float(&msg, job->req.timeout);
 	buf_append_str(&msg, " seconds while running command ");
-	text_py_repr(&msg, job->req.command.ptr, job->req.command.len);
+	pyrepr_str(&msg, job->req.command.ptr, job->req.command.len);
 	size_t len = 0;
 	bool cut;
 	cleanup_free char *out = queued ? NULL : keep_steal(&s->out, &len, &cut);
@@ -45,7 +45,7 @@ static void timeout_cb(uv_timer_t *timer)
 		free(s->running_text);
 		struct buf text;
 		buf_init(&text, 4096);
-		if (text_py_repr(&text, job->req.command.ptr, job->req.command.len) < 0)
+		if (pyrepr_str(&text, job->req.command.ptr, job->req.command.len) < 0)
 			buf_clear(&text);
 		s->running_text = buf_steal(&text, NULL);
 	}

@@ -6,7 +6,7 @@
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
-#include "text/pyrepr.h"
+#include "base/pyrepr.h"
 #include <string.h>
 
 enum { ARG_MAX_LEN = 128 * 1024 - 1 };
@@ -38,7 +38,7 @@ static void reply(struct syntax_check *check, const char *out, size_t out_len, c
 	buf_init(&clean, 1UL << 30);
 	remove_all(&clean, err_text, err_len, "-c: ");
 	buf_append_str(&msg, "Error (exit_code=2) while checking bash command \n");
-	text_py_repr(&msg, check->job->req.command.ptr, check->job->req.command.len);
+	pyrepr_str(&msg, check->job->req.command.ptr, check->job->req.command.len);
 	buf_append_str(&msg, "\nwith error:\n");
 	buf_append(&msg, clean.data, clean.len);
 	crex_error_set_bytes(&err, CREX_E_BASH_INCORRECT_SYNTAX, msg.data, msg.len);

@@ -1,8 +1,11 @@
-/* text/pyrepr.c: repr() for the two types that appear in error texts.
+/* base/pyrepr.c: repr() for the two types that appear in error texts.
  *
- * Agents show these texts to a model, so they should read as upstream's do. Not covered: Python also escapes
+ * Agents show these texts to a model, so they should read as upstream's do. Bytes that are no UTF-8 (names of files may
+ * hold any) are shown as Python shows them after its surrogateescape: \udcff. Not covered: Python also escapes
  * unassigned and invisible code points above U+00AD, which would need its Unicode tables; those stay as they are. */
-#include "text/pyrepr.h"
+#include "base/pyrepr.h"
+
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -16,14 +19,19 @@ static bool is_invisible_latin1(unsigned char c)
 	return (c >= 0x80 && c <= 0xA0) || c == 0xAD;
 }
 
-int text_py_repr(struct buf *out, const char *s, size_t len)
+int pyrepr_str(struct buf *out, const char *s, size_t len)
 {
 	bool has_single = len && memchr(s, '\'', len), has_double = len && memchr(s, '"', len);
 	char quote = has_single && !has_double ? '"' : '\'';
 	int r = buf_append_char(out, quote);
-	for (size_t i = 0; r == 0 && i < len; i++) {
-		unsigned char c = (unsigned char)s[i];
-		if (c == (unsigned char)quote || c == '\\')
+	for (size_t i = 0, n; r == 0 && i < len; i += n) {
+		const unsigned char *at = (const unsigned char *)s + i;
+		unsigned char c = *at;
+		int sequence = utf8_sequence(at, len - i);
+		n = sequence > 0 ? (size_t)sequence : 1;
+		if (sequence <= 0)
+			r = buf_printf(out, "\\udc%02x", c);
+		else if (c == (unsigned char)quote || c == '\\')
 			r = buf_printf(out, "\\%c", c);
 		else if (c == '\n')
 			r = buf_append_str(out, "\\n");
@@ -33,15 +41,15 @@ int text_py_repr(struct buf *out, const char *s, size_t len)
 			r = buf_append_str(out, "\\t");
 		else if (c < 0x20 || c == 0x7F)
 			r = buf_printf(out, "\\x%02x", c);
-		else if (c == 0xC2 && i + 1 < len && is_invisible_latin1((unsigned char)s[i + 1]))
-			r = buf_printf(out, "\\x%02x", (unsigned char)s[++i]);
+		else if (c == 0xC2 && is_invisible_latin1(at[1]))
+			r = buf_printf(out, "\\x%02x", at[1]);
 		else
-			r = buf_append_char(out, (char)c);
+			r = buf_append(out, at, n);
 	}
 	return r < 0 ? r : buf_append_char(out, quote);
 }
 
-int text_py_float(struct buf *out, double value)
+int pyrepr_float(struct buf *out, double value)
 {
 	char text[32];
 	const bool exponent = fabs(value) >= 1e16; /* where %g with many digits would still write none */

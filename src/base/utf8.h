@@ -1,6 +1,6 @@
-/* text/utf8.h: what one UTF-8 sequence is, by the strict definition (no surrogates, no overlong forms). */
-#ifndef TEXT_UTF8_H
-#define TEXT_UTF8_H
+/* base/utf8.h: what one UTF-8 sequence is, by the strict definition (no surrogates, no overlong forms). */
+#ifndef BASE_UTF8_H
+#define BASE_UTF8_H
 
 #include <stddef.h>
 #include <stdint.h>
