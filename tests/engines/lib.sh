@@ -60,9 +60,22 @@ not() { ! "$@"; }
 
 line() { printf "%s='%s'\n" "$1" "${2//\'/\'\\\'\'}"; }
 
+docker_images() { client_images docker; }
+podman_images() { client_images podman; }
+client_images() {
+	! "$1_runs" || "$state/bin/$1" images --format '{{.Repository}}' | one_line "s|^$prefix/||p"
+}
+registry_images() {
+	! registry_runs open || curl -s -m 5 "http://$(cat "$state/registry/open.address")/v2/_catalog" |
+		grep -o '"crex-test/[^"]*"' | one_line 's|^"crex-test/\(.*\)"$|\1|p'
+}
+one_line() { # sed script
+	sed -n "$1" | sort -u | tr '\n' ' ' | sed 's/ $//'
+}
+
 # What runs now, and why the rest doesn't ($state/*.skip).
 write_env() {
-	local part name
+	local part name names all=""
 	{
 		line CREX_ENGINES "$state"
 		if docker_runs; then
@@ -86,12 +99,11 @@ write_env() {
 			line CREX_REGISTRY_SKIP "$(cat "$state/registry.skip" 2>/dev/null || echo "not started")"
 		fi
 		for part in docker podman registry; do
-			[ -f "$state/$part.images" ] || continue
-			line "CREX_${part^^}_IMAGES" "$(sort -u "$state/$part.images" | tr '\n' ' ' | sed 's/ $//')"
+			names=$("${part}_images")
+			[ -z "$names" ] || line "CREX_${part^^}_IMAGES" "$names"
+			all="$all $names"
 		done
-		for name in $(sort -u "$state"/{docker,podman}.images 2>/dev/null); do
-			line "CREX_IMAGE_${name^^}" "$prefix/$name"
-		done
+		for name in $(tr ' ' '\n' <<<"$all" | sort -u); do line "CREX_IMAGE_${name^^}" "$prefix/$name"; done
 	} >"$state/env.part"
 	mv "$state/env.part" "$state/env"
 	cat "$state/env"
