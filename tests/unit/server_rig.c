@@ -25,7 +25,7 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-void rig_defaults(struct rig *r)
+static void set_defaults(struct rig *r)
 {
 	memset(r, 0, sizeof *r);
 	r->opt = (struct options){.max_connections = 64,
@@ -75,7 +75,6 @@ static void on_closed(void *arg)
 	((struct rig *)arg)->closed = true;
 }
 
-
 void rig_turn(struct rig *r)
 {
 	if (uv_run(&r->loop, UV_RUN_NOWAIT) == 0)
@@ -85,7 +84,7 @@ void rig_turn(struct rig *r)
 	uv_run(&r->loop, UV_RUN_NOWAIT);
 }
 
-void rig_stop(struct rig *r)
+static void stop(struct rig *r)
 {
 	double end = now() + DEADLINE_S;
 	http_server_drain(r->srv.http);
@@ -99,6 +98,28 @@ void rig_stop(struct rig *r)
 	assert_int_equal(uv_loop_close(&r->loop), 0);
 	idem_free(r->srv.idem);
 	options_deinit(&r->opt);
+}
+
+void rig_reset(struct rig *r)
+{
+	stop(r);
+	set_defaults(r);
+}
+
+int rig_setup(void **state)
+{
+	struct rig *r = *state = calloc(1, sizeof *r);
+	assert_non_null(r);
+	set_defaults(r);
+	rig_start(r);
+	return 0;
+}
+
+int rig_teardown(void **state)
+{
+	stop(*state);
+	free(*state);
+	return 0;
 }
 
 struct client rig_connect(struct rig *r)
@@ -190,6 +211,14 @@ int client_reply(struct rig *r, struct client *c, struct crex_str *ret_body)
 		}
 		assert_true(now() < end);
 	}
+}
+
+void client_expect(struct rig *r, struct client *c, int status, const char *part)
+{
+	struct crex_str body = {"", 0};
+	int got = client_reply(r, c, &body);
+	if (got != status || (part && !memmem(body.ptr, body.len, part, strlen(part))))
+		fail_msg("got %d %.*s, not %d %s", got, (int)body.len, body.ptr, status, part ? part : "");
 }
 
 void client_wait_eof(struct rig *r, struct client *c)

@@ -24,9 +24,11 @@ struct client {
 	bool reset;
 };
 
-void rig_start(struct rig *r); /* options may be changed between rig_defaults and this */
-void rig_defaults(struct rig *r);
-void rig_stop(struct rig *r);
+/* For each test: a server with the default options in *state. */
+int rig_setup(void **state);
+int rig_teardown(void **state);
+void rig_reset(struct rig *r); /* stops it; options may be changed until rig_start */
+void rig_start(struct rig *r);
 void rig_turn(struct rig *r); /* one turn of the loop; waits a little for events */
 
 struct client rig_connect(struct rig *r);
@@ -37,6 +39,8 @@ bool client_read_some(struct client *c); /* takes what is there; false: nothing 
 /* Turns the loop until one whole reply lies at the start of in; returns its status and body (valid until the next
  * call), and takes it off at the next call. 0: the connection ended first. */
 int client_reply(struct rig *r, struct client *c, struct crex_str *ret_body);
+/* The next reply has this status, and this text somewhere in its body; NULL: any. */
+void client_expect(struct rig *r, struct client *c, int status, const char *part);
 void client_wait_eof(struct rig *r, struct client *c);
 
 #endif

@@ -23,27 +23,6 @@
 #define KEY "X-API-Key: secret\r\n"
 #define ALIVE "GET /is_alive HTTP/1.1\r\n" KEY "\r\n"
 
-static int setup(void **state)
-{
-	struct rig *r = calloc(1, sizeof *r);
-	rig_defaults(r);
-	rig_start(r);
-	*state = r;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	rig_stop(*state);
-	free(*state);
-	return 0;
-}
-
-static void restart(struct rig *r)
-{
-	rig_start(r);
-}
-
 /* A POST of a command to /run_in_session. */
 static void send_command(struct rig *r, struct client *c, const char *headers, const char *command)
 {
@@ -54,19 +33,11 @@ static void send_command(struct rig *r, struct client *c, const char *headers, c
 	client_send_str(r, c, text);
 }
 
-static void expect_reply(struct rig *r, struct client *c, int status, const char *part)
-{
-	struct crex_str body = {"", 0};
-	int got = client_reply(r, c, &body);
-	if (got != status || (part && !memmem(body.ptr, body.len, part, strlen(part))))
-		fail_msg("got %d %.*s, not %d %s", got, (int)body.len, body.ptr, status, part ? part : "");
-}
-
 static void ask(struct rig *r, const char *request, int status, const char *part)
 {
 	struct client c = rig_connect(r);
 	client_send_str(r, &c, request);
-	expect_reply(r, &c, status, part);
+	client_expect(r, &c, status, part);
 	client_close(&c);
 }
 
@@ -121,7 +92,7 @@ static void test_runtime_error_is_511(void **state)
 	struct rig *r = *state;
 	struct client c = rig_connect(r);
 	send_command(r, &c, "", "fail");
-	expect_reply(r, &c, 511, "\"class_path\":\"swerex.exceptions.CommandTimeoutError\"");
+	client_expect(r, &c, 511, "\"class_path\":\"swerex.exceptions.CommandTimeoutError\"");
 	client_close(&c);
 }
 
@@ -203,7 +174,7 @@ static void test_malformed(void **state)
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		struct client c = rig_connect(r);
 		client_send_str(r, &c, bad[i]);
-		expect_reply(r, &c, 400, "\"detail\"");
+		client_expect(r, &c, 400, "\"detail\"");
 		client_wait_eof(r, &c);
 		client_close(&c);
 	}
@@ -221,7 +192,7 @@ static void test_limits(void **state)
 	memcpy(chunk + 7 + 65536, "\r\n", 2);
 	for (int i = 0; i < 20; i++)
 		client_send(r, &c, chunk, 65536 + 9);
-	expect_reply(r, &c, 413, "too large");
+	client_expect(r, &c, 413, "too large");
 	client_close(&c);
 	static const char *const starts[] = {"GET /", "GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nx: "};
 	for (int i = 0; i < 3; i++) {
@@ -229,7 +200,7 @@ static void test_limits(void **state)
 		client_send_str(r, &c, starts[i]);
 		memset(chunk, 'a', 16384);
 		client_send(r, &c, chunk, 16384);
-		expect_reply(r, &c, 431, "too large");
+		client_expect(r, &c, 431, "too large");
 		client_close(&c);
 	}
 	free(chunk);
@@ -240,13 +211,13 @@ static void test_continue(void **state)
 	struct rig *r = *state;
 	struct client c = rig_connect(r);
 	client_send_str(r, &c, "POST /execute HTTP/1.1\r\n" KEY "Expect: 100-continue\r\ncontent-length: 20\r\n\r\n");
-	expect_reply(r, &c, 100, NULL);
+	client_expect(r, &c, 100, NULL);
 	client_send_str(r, &c, "{\"command\":[\"true\"]}");
-	expect_reply(r, &c, 200, "exit_code");
+	client_expect(r, &c, 200, "exit_code");
 	client_send_str(r, &c, ALIVE);
-	expect_reply(r, &c, 200, "is_alive");
+	client_expect(r, &c, 200, "is_alive");
 	client_send_str(r, &c, "POST /execute HTTP/1.1\r\nExpect: 100-continue\r\ncontent-length: 20\r\n\r\n");
-	expect_reply(r, &c, 403, "Not authenticated");
+	client_expect(r, &c, 403, "Not authenticated");
 	client_wait_eof(r, &c);
 	client_close(&c);
 }
@@ -256,8 +227,8 @@ static void test_small_refusal_keeps_connection(void **state)
 	struct rig *r = *state;
 	struct client c = rig_connect(r);
 	client_send_str(r, &c, "POST /execute HTTP/1.1\r\ncontent-length: 20\r\n\r\n{\"command\":[\"true\"]}" ALIVE);
-	expect_reply(r, &c, 403, "Not authenticated");
-	expect_reply(r, &c, 200, "is_alive");
+	client_expect(r, &c, 403, "Not authenticated");
+	client_expect(r, &c, 200, "is_alive");
 	client_close(&c);
 }
 
@@ -271,11 +242,11 @@ static void test_order_and_half_close(void **state)
 	while (fake_stats(r->srv.rt)->runs == 0)
 		rig_turn(r);
 	client_send_str(r, &other, ALIVE);
-	expect_reply(r, &other, 200, "is_alive");
+	client_expect(r, &other, 200, "is_alive");
 	assert_false(client_read_some(&c));
 	assert_true(fake_release(r->srv.rt));
-	expect_reply(r, &c, 200, "released");
-	expect_reply(r, &c, 200, "is_alive");
+	client_expect(r, &c, 200, "released");
+	client_expect(r, &c, 200, "is_alive");
 	client_wait_eof(r, &c);
 	client_close(&c);
 	client_close(&other);
@@ -298,16 +269,16 @@ static void test_request_ids(void **state)
 	rig_turn(r);
 	assert_int_equal(s->runs, 1);
 	assert_true(fake_release(r->srv.rt));
-	expect_reply(r, &a, 200, "released");
-	expect_reply(r, &b, 200, "released");
+	client_expect(r, &a, 200, "released");
+	client_expect(r, &b, 200, "released");
 	/* later repeats are told the same; another id, path or body is another request */
 	send_command(r, &a, "X-Request-ID: one\r\n", "hang");
-	expect_reply(r, &a, 200, "released");
+	client_expect(r, &a, 200, "released");
 	assert_int_equal(s->runs, 1);
 	send_command(r, &a, "X-Request-ID: two\r\n", "echo");
-	expect_reply(r, &a, 200, "echo");
+	client_expect(r, &a, 200, "echo");
 	send_command(r, &b, "X-Request-ID: one\r\n", "other");
-	expect_reply(r, &b, 200, "other");
+	client_expect(r, &b, 200, "other");
 	assert_int_equal(s->runs, 3);
 	/* the reply is kept though its client has gone */
 	gone = rig_connect(r);
@@ -318,7 +289,7 @@ static void test_request_ids(void **state)
 	rig_turn(r);
 	assert_true(fake_release(r->srv.rt));
 	send_command(r, &a, "X-Request-ID: three\r\n", "hang");
-	expect_reply(r, &a, 200, "released");
+	client_expect(r, &a, 200, "released");
 	assert_int_equal(s->runs, 4);
 	client_close(&a);
 	client_close(&b);
@@ -337,12 +308,12 @@ static void test_big_bodies_and_slow_reader(void **state)
 	snprintf(head, sizeof head, "POST /run_in_session HTTP/1.1\r\n" KEY "content-length: %zu\r\n\r\n", strlen(text));
 	client_send_str(r, &c, head);
 	client_send_str(r, &c, text);
-	expect_reply(r, &c, 200, "yyyyyyyyyyyy");
+	client_expect(r, &c, 200, "yyyyyyyyyyyy");
 	free(text);
 	send_command(r, &slow, "", "big 8000000");
 	for (int i = 0; i < 50; i++) {
 		client_send_str(r, &c, ALIVE);
-		expect_reply(r, &c, 200, "is_alive");
+		client_expect(r, &c, 200, "is_alive");
 	}
 	struct crex_str body;
 	assert_int_equal(client_reply(r, &slow, &body), 200);
@@ -354,10 +325,9 @@ static void test_big_bodies_and_slow_reader(void **state)
 static void test_backlog_is_bounded(void **state)
 {
 	struct rig *r = *state;
-	rig_stop(r);
-	rig_defaults(r);
+	rig_reset(r);
 	r->opt.max_backlog = 6 << 20;
-	restart(r);
+	rig_start(r);
 	struct client slow[4];
 	for (int i = 0; i < 4; i++) {
 		slow[i] = rig_connect(r);
@@ -367,7 +337,7 @@ static void test_backlog_is_bounded(void **state)
 		/* others that come and go leave the order of the waiting ones alone, and end by FIN */
 		struct client quick = rig_connect(r);
 		client_send_str(r, &quick, "GET / HTTP/1.1\r\n" KEY "connection: close\r\n\r\n");
-		expect_reply(r, &quick, 200, "hello");
+		client_expect(r, &quick, 200, "hello");
 		client_wait_eof(r, &quick);
 		client_close(&quick);
 	}
@@ -386,7 +356,7 @@ static void test_early_refusal_of_upload(void **state)
 	client_send_str(r, &c, "POST /upload HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=x\r\n"
 			       "content-length: 1000000000\r\n\r\n");
 	client_send(r, &c, junk, 4 << 20); /* the server drops it, so this ends */
-	expect_reply(r, &c, 403, "Not authenticated");
+	client_expect(r, &c, 403, "Not authenticated");
 	assert_false(c.reset);
 	client_wait_eof(r, &c);
 	client_close(&c);
@@ -396,19 +366,18 @@ static void test_early_refusal_of_upload(void **state)
 static void test_idle_is_closed(void **state)
 {
 	struct rig *r = *state;
-	rig_stop(r);
-	rig_defaults(r);
+	rig_reset(r);
 	r->opt.idle_timeout_ms = 100;
-	restart(r);
+	rig_start(r);
 	struct client idle = rig_connect(r), half = rig_connect(r), body = rig_connect(r), busy = rig_connect(r);
 	client_send_str(r, &half, "GET / HT");
 	client_send_str(r, &body, "POST /execute HTTP/1.1\r\n" KEY "content-length: 20\r\n\r\n{");
 	send_command(r, &busy, "", "hang");
 	client_wait_eof(r, &idle);
-	expect_reply(r, &half, 408, "timeout");
-	expect_reply(r, &body, 408, "timeout");
+	client_expect(r, &half, 408, "timeout");
+	client_expect(r, &body, 408, "timeout");
 	assert_true(fake_release(r->srv.rt)); /* a long command is not idleness */
-	expect_reply(r, &busy, 200, "released");
+	client_expect(r, &busy, 200, "released");
 	client_close(&idle);
 	client_close(&half);
 	client_close(&body);
@@ -423,16 +392,15 @@ static void drip_until_408(struct rig *r, struct client *c, struct http_exchange
 		client_send_str(r, c, "x");
 		rig_turn(r);
 	}
-	expect_reply(r, c, 408, "timeout");
+	client_expect(r, c, 408, "timeout");
 }
 
 static void test_head_deadline(void **state)
 {
 	struct rig *r = *state;
-	rig_stop(r);
-	rig_defaults(r);
+	rig_reset(r);
 	r->opt.idle_timeout_ms = 600000; /* idleness is not what ends anything here */
-	restart(r);
+	rig_start(r);
 	struct client late = rig_connect(r);
 	client_send_str(r, &late, "GET / HTTP/1.1\r\nx: ");
 	rig_turn(r);
@@ -449,7 +417,7 @@ static void test_head_deadline(void **state)
 	struct client silent = rig_connect(r);
 	r->srv.http->first->since -= r->opt.header_timeout_ms;
 	client_send_str(r, &silent, "G");
-	expect_reply(r, &silent, 408, "timeout");
+	client_expect(r, &silent, 408, "timeout");
 	client_close(&silent);
 	struct client mute = rig_connect(r);
 	r->srv.http->last->since -= r->opt.header_timeout_ms;
@@ -461,7 +429,7 @@ static void test_head_deadline(void **state)
 	/* Between requests it does not, but then a head has no more time than the first. */
 	struct client kept = rig_connect(r);
 	client_send_str(r, &kept, ALIVE);
-	expect_reply(r, &kept, 200, "is_alive");
+	client_expect(r, &kept, 200, "is_alive");
 	conn = r->srv.http->first;
 	uint64_t before = conn->since -= 2 * r->opt.header_timeout_ms;
 	uint64_t begin = uv_now(&r->loop);
@@ -488,11 +456,10 @@ static struct http_exchange *begin_body(struct rig *r, struct client *c, const c
 static void test_body_rate(void **state)
 {
 	struct rig *r = *state;
-	rig_stop(r);
-	rig_defaults(r);
+	rig_reset(r);
 	r->opt.min_rate = 1000;
 	r->opt.idle_timeout_ms = 20000;
-	restart(r);
+	rig_start(r);
 	static const char *const heads[] = {
 		"POST /execute HTTP/1.1\r\n" KEY "content-length: 100000\r\n\r\n",
 		"POST /upload HTTP/1.1\r\n" KEY "content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000000000\r\n\r\n",
@@ -514,7 +481,7 @@ static void test_body_rate(void **state)
 		}
 		while (conn->state == CONN_BODY)
 			rig_turn(r);
-		expect_reply(r, &c, 408, "{\"detail\":\"Request timeout\"}");
+		client_expect(r, &c, 408, "{\"detail\":\"Request timeout\"}");
 		assert_int_equal(conn->state, CONN_LINGER);
 		assert_true(conn->linger_end <= uv_now(&r->loop) + HTTP_LINGER_IDLE_MS);
 		client_close(&c);
@@ -529,7 +496,7 @@ static void test_body_rate(void **state)
 	assert_true(conn->since <= uv_now(&r->loop));
 	assert_true(conn->since > before + 9000);
 	client_send(r, &c, much, 50000);
-	expect_reply(r, &c, 422, "json_invalid");
+	client_expect(r, &c, 422, "json_invalid");
 	client_close(&c);
 	free(much);
 }
@@ -537,10 +504,9 @@ static void test_body_rate(void **state)
 static void test_no_rate_asked(void **state)
 {
 	struct rig *r = *state;
-	rig_stop(r);
-	rig_defaults(r);
+	rig_reset(r);
 	r->opt.min_rate = 0;
-	restart(r);
+	rig_start(r);
 	struct client c;
 	struct http_exchange *conn = begin_body(r, &c, "POST /execute HTTP/1.1\r\n" KEY "content-length: 20\r\n\r\n");
 	uint64_t before = conn->since -= 50000;
@@ -576,10 +542,9 @@ static unsigned listen_here(struct rig *r)
 static void test_connection_limit(void **state)
 {
 	struct rig *r = *state;
-	rig_stop(r);
-	rig_defaults(r);
+	rig_reset(r);
 	r->opt.max_connections = 2;
-	restart(r);
+	rig_start(r);
 	unsigned port = listen_here(r);
 	struct client a = dial(port), b = dial(port);
 	send_command(r, &a, "", "hang");
@@ -588,17 +553,17 @@ static void test_connection_limit(void **state)
 		rig_turn(r);
 	struct client c = dial(port);
 	client_send_str(r, &c, ALIVE);
-	expect_reply(r, &c, 503, "Too many connections");
+	client_expect(r, &c, 503, "Too many connections");
 	client_wait_eof(r, &c);
 	fake_release(r->srv.rt);
-	expect_reply(r, &b, 200, "released");
+	client_expect(r, &b, 200, "released");
 	client_close(&b);
 	while (http_server_connections(r->srv.http) > 1)
 		rig_turn(r);
 	client_close(&c);
 	c = dial(port);
 	client_send_str(r, &c, ALIVE);
-	expect_reply(r, &c, 200, "is_alive");
+	client_expect(r, &c, 200, "is_alive");
 	client_close(&a);
 	client_close(&c);
 }
@@ -606,10 +571,9 @@ static void test_connection_limit(void **state)
 static void test_incomplete_heads_make_room(void **state)
 {
 	struct rig *r = *state;
-	rig_stop(r);
-	rig_defaults(r);
+	rig_reset(r);
 	r->opt.max_connections = 3;
-	restart(r);
+	rig_start(r);
 	unsigned port = listen_here(r);
 	struct client busy = dial(port), old = dial(port), young = dial(port);
 	send_command(r, &busy, "", "hang");
@@ -626,16 +590,16 @@ static void test_incomplete_heads_make_room(void **state)
 	r->srv.http->first->next->since -= 500; /* in the order of dialling */
 	struct client fine = dial(port);
 	client_send_str(r, &fine, ALIVE);
-	expect_reply(r, &fine, 200, "is_alive");
+	client_expect(r, &fine, 200, "is_alive");
 	while (!old.eof && !old.reset) {
 		client_read_some(&old);
 		rig_turn(r);
 	}
 	assert_int_equal(old.in.len, 0);
 	client_send_str(r, &young, "is_alive HTTP/1.1\r\n" KEY "\r\n");
-	expect_reply(r, &young, 200, "is_alive");
+	client_expect(r, &young, 200, "is_alive");
 	fake_release(r->srv.rt);
-	expect_reply(r, &busy, 200, "released");
+	client_expect(r, &busy, 200, "released");
 	client_close(&busy);
 	client_close(&old);
 	client_close(&young);
@@ -645,23 +609,22 @@ static void test_incomplete_heads_make_room(void **state)
 static void test_late_bodies_make_room(void **state)
 {
 	struct rig *r = *state;
-	rig_stop(r);
-	rig_defaults(r);
+	rig_reset(r);
 	r->opt.max_connections = 2;
-	restart(r);
+	rig_start(r);
 	unsigned port = listen_here(r);
 	struct client late, prompt;
 	begin_body(r, &late, "POST /execute HTTP/1.1\r\ncontent-length: 20\r\n\r\n")->since -= 2 * HTTP_SWEEP_MS;
 	begin_body(r, &prompt, "POST /execute HTTP/1.1\r\n" KEY "content-length: 20\r\n\r\n");
 	struct client fine = dial(port);
 	client_send_str(r, &fine, ALIVE);
-	expect_reply(r, &fine, 200, "is_alive");
+	client_expect(r, &fine, 200, "is_alive");
 	while (!late.eof && !late.reset) {
 		client_read_some(&late);
 		rig_turn(r);
 	}
 	client_send_str(r, &prompt, "{\"command\":[\"true\"]}");
-	expect_reply(r, &prompt, 200, "exit_code");
+	client_expect(r, &prompt, 200, "exit_code");
 	client_close(&late);
 	client_close(&prompt);
 	client_close(&fine);
@@ -682,14 +645,14 @@ static void test_spare_descriptor_answers(void **state)
 	while (n < 512 && (taken[n] = dup(0)) >= 0)
 		n++;
 	client_send_str(r, &c, ALIVE);
-	expect_reply(r, &c, 503, "Too many connections");
+	client_expect(r, &c, 503, "Too many connections");
 	for (int i = 0; i < n; i++)
 		close(taken[i]);
 	setrlimit(RLIMIT_NOFILE, &before);
 	client_close(&c);
 	c = dial(port);
 	client_send_str(r, &c, ALIVE);
-	expect_reply(r, &c, 200, "is_alive");
+	client_expect(r, &c, 200, "is_alive");
 	client_close(&c);
 }
 
@@ -720,7 +683,7 @@ static void test_listen_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
 		CASE(test_fixed_replies),
 		CASE(test_head_has_no_body),
 		CASE(test_runtime_error_is_511),
