@@ -23,6 +23,10 @@ struct local_config {
 	struct log *log;           /* may be NULL; commands and outputs appear at debug level only */
 };
 
+/* The limits that swerex-remote has without options (server/options.c). */
+#define LOCAL_CONFIG_INIT \
+	{.max_sessions = 1024, .max_output = 64 << 20, .max_file = 64 << 20, .max_queue = 256}
+
 struct local;
 
 struct local *local_new(uv_loop_t *loop, const struct local_config *config); /* NULL: no memory */
