@@ -60,6 +60,39 @@ not() { ! "$@"; }
 
 line() { printf "%s='%s'\n" "$1" "${2//\'/\'\\\'\'}"; }
 
+# Those who stand between an engine and its containers, where the engine itself is gone or didn't end them; then what
+# it left mounted. Containers are told by their parents.
+strays() { # directory
+	local entry
+	for entry in /proc/[0-9]*; do
+		case $(cat "$entry/comm" 2>/dev/null) in
+		containerd | containerd-shim* | conmon | dockerd | podman)
+			if grep -qsF "$1/" "$entry/cmdline"; then echo "${entry#/proc/}"; fi
+			;;
+		esac
+	done
+}
+no_strays() { [ -z "$(strays "$1")" ]; }
+end_strays() { # directory
+	local pids pid
+	pids=$(strays "$1")
+	[ -n "$pids" ] || return 0
+	for pid in $pids; do
+		pkill -KILL -P "$pid" 2>/dev/null || true
+	done
+	# shellcheck disable=SC2086
+	kill $pids 2>/dev/null || true
+	# shellcheck disable=SC2046
+	wait_for 5 "" no_strays "$1" || kill -KILL $(strays "$1") 2>/dev/null || true
+	wait_for 5 "" no_strays "$1"
+}
+unmount() { # directory
+	local target
+	awk -v below="$1/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r | while read -r target; do
+		umount "$target" 2>/dev/null || umount -l "$target" 2>/dev/null || true
+	done
+}
+
 docker_images() { client_images docker; }
 podman_images() { client_images podman; }
 client_images() {
