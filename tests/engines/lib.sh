@@ -19,6 +19,11 @@ user=crex
 export PATH=$PATH:/usr/sbin:/sbin
 
 note() { echo "engines: $*" >&2; }
+skip() { # part, reason
+	note "$1: $2"
+	echo "$2" >"$state/$1.skip"
+}
+last_words() { grep -v '^[[:space:]]*$' "$1" | tail -n 1 | cut -c 1-300; }
 
 # One start, images or stop at a time; those that are started don't inherit the lock (9>&-).
 lock() {
@@ -96,7 +101,7 @@ unmount() { # directory
 docker_images() { client_images docker; }
 podman_images() { client_images podman; }
 client_images() {
-	! "$1_runs" || "$state/bin/$1" images --format '{{.Repository}}' | one_line "s|^$prefix/||p"
+	[ -f "$state/$1.skip" ] || ! "$1_runs" || "$state/bin/$1" images --format '{{.Repository}}' | one_line "s|^$prefix/||p"
 }
 registry_images() {
 	! registry_runs open || curl -s -m 5 "http://$(cat "$state/registry/open.address")/v2/_catalog" |
@@ -111,13 +116,13 @@ write_env() {
 	local part name names all=""
 	{
 		line CREX_ENGINES "$state"
-		if docker_runs; then
+		if docker_runs && [ ! -f "$state/docker.skip" ]; then
 			line CREX_DOCKER_HOST "unix://$docker_socket"
 			line CREX_DOCKER "$state/bin/docker"
 		else
 			line CREX_DOCKER_SKIP "$(cat "$state/docker.skip" 2>/dev/null || echo "not started")"
 		fi
-		if podman_runs; then
+		if podman_runs && [ ! -f "$state/podman.skip" ]; then
 			line CREX_PODMAN_HOST "unix://$podman_socket"
 			line CREX_PODMAN "$state/bin/podman"
 		else
