@@ -10,35 +10,48 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 struct crex_cancel {
-	int fd;
+	int event; /* written by the trigger */
+	int fd;	   /* what is polled: event itself, or the epoll that has event and the parent's */
 };
+
+static struct crex_cancel *fail(struct crex_cancel *c, struct crex_error *err)
+{
+	crex_error_set_errno(err, errno, NULL);
+	return crex_cancel_free(c);
+}
+
+struct crex_cancel *cancel_below(struct crex_cancel *parent, struct crex_error *err)
+{
+	struct crex_cancel *c = malloc(sizeof *c);
+	if (!c)
+		return fail(NULL, err);
+	c->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	c->fd = parent && c->event >= 0 ? epoll_create1(EPOLL_CLOEXEC) : c->event;
+	if (c->fd < 0)
+		return fail(c, err);
+	struct epoll_event in = {.events = EPOLLIN};
+	if (parent && (epoll_ctl(c->fd, EPOLL_CTL_ADD, c->event, &in) < 0 ||
+		       epoll_ctl(c->fd, EPOLL_CTL_ADD, parent->fd, &in) < 0))
+		return fail(c, err);
+	return c;
+}
 
 struct crex_cancel *crex_cancel_new(struct crex_error *err)
 {
-	struct crex_cancel *c = malloc(sizeof *c);
-	if (!c) {
-		crex_error_set_errno(err, ENOMEM, NULL);
-		return NULL;
-	}
-	c->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (c->fd < 0) {
-		crex_error_set_errno(err, errno, NULL);
-		free(c);
-		return NULL;
-	}
-	return c;
+	return cancel_below(NULL, err);
 }
 
 void crex_cancel_trigger(struct crex_cancel *cancel)
 {
 	int saved = errno;
 	uint64_t one = 1;
-	while (write(cancel->fd, &one, sizeof one) < 0 && errno == EINTR)
+	while (write(cancel->event, &one, sizeof one) < 0 && errno == EINTR)
 		;
 	errno = saved;
 }
@@ -56,10 +69,13 @@ int crex_cancel_fd(const struct crex_cancel *cancel)
 
 struct crex_cancel *crex_cancel_free(struct crex_cancel *cancel)
 {
-	if (cancel) {
+	if (!cancel)
+		return NULL;
+	if (cancel->fd >= 0 && cancel->fd != cancel->event)
 		close(cancel->fd);
-		free(cancel);
-	}
+	if (cancel->event >= 0)
+		close(cancel->event);
+	free(cancel);
 	return NULL;
 }
 

@@ -32,4 +32,7 @@ int deadline_poll(const struct deadline *d, struct pollfd *fds, size_t n, struct
 /* Waits `seconds`, as a back-off between tries does. 0, or -1 as deadline_check. */
 int deadline_pause(const struct deadline *d, double seconds, struct crex_error *err);
 
+/* A cancel of its own that is triggered with `parent` too; parent may be NULL and must live longer. Freed like any. */
+struct crex_cancel *cancel_below(struct crex_cancel *parent, struct crex_error *err);
+
 #endif
