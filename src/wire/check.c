@@ -9,6 +9,7 @@
  * NaN, with which no deadline can be computed, is refused. */
 #include "wire/check.h"
 #include "wire/lax.h"
+#include "wire/schema.h"
 #include "wire/wire.h"
 
 #include <errno.h>
@@ -286,13 +287,11 @@ static void read_int(struct check *c, const struct check_loc *loc, const json_t 
 
 static void read_mode(struct check *c, const struct check_loc *loc, const json_t *v, enum crex_check *ret)
 {
-	static const struct {
-		const char *name;
-		enum crex_check mode;
-	} modes[] = {{"silent", CREX_CHECK_SILENT}, {"raise", CREX_CHECK_RAISE}, {"ignore", CREX_CHECK_IGNORE}};
+	static const enum crex_check modes[] = {CREX_CHECK_SILENT, CREX_CHECK_RAISE, CREX_CHECK_IGNORE};
 	for (size_t i = 0; json_is_string(v) && i < sizeof modes / sizeof *modes; i++) {
-		if (strcmp(modes[i].name, json_string_value(v)) == 0 && json_string_length(v) == strlen(modes[i].name)) {
-			*ret = modes[i].mode;
+		const char *name = wire_mode_name(modes[i]);
+		if (strcmp(name, json_string_value(v)) == 0 && json_string_length(v) == strlen(name)) {
+			*ret = modes[i];
 			return;
 		}
 	}

@@ -1,13 +1,12 @@
-/* wire/decode.c: the schema of the requests, as tables, and the one function that reads a body by them.
+/* wire/decode.c: the one function that reads a request's body, by the tables of schema.c.
  *
- * The fields stand in the order of SWE-ReX's models, because findings are reported in that order. Sessions and actions
- * are unions with a tag there (session_type, action_type), so the tag's value is part of each finding's place:
- * ["body","bash","command"]. Two departures: a missing tag is read as "bash", the one that everybody means, and a
- * request of a union with one member is handled like the others.
+ * Two departures from SWE-ReX's models: a missing tag is read as "bash", the one that everybody means, and a request of
+ * a union with one member is handled like the others.
  *
  * A big body's tree is given back to the system when it goes: it lay in small blocks all over the heap, which free()
  * alone would keep for a long time. */
 #include "wire/check.h"
+#include "wire/schema.h"
 #include "wire/wire.h"
 
 #include <errno.h>
@@ -23,79 +22,6 @@ struct wire_doc {
 };
 
 enum { BIG_BODY = 1 << 20 };
-
-#define FIELD(type, member, kind, required) {#member, kind, required, offsetof(struct type, member)}
-
-static const struct check_field create_session_fields[] = {
-	FIELD(crex_create_session_request, startup_source, CHECK_STR_LIST, false),
-	FIELD(crex_create_session_request, session, CHECK_STR, false),
-	FIELD(crex_create_session_request, startup_timeout, CHECK_SECONDS, false),
-};
-
-static const struct check_field bash_fields[] = {
-	FIELD(crex_bash_action, command, CHECK_STR, true),
-	FIELD(crex_bash_action, session, CHECK_STR, false),
-	FIELD(crex_bash_action, timeout, CHECK_SECONDS_OR_NULL, false),
-	FIELD(crex_bash_action, is_interactive_command, CHECK_BOOL, false),
-	FIELD(crex_bash_action, is_interactive_quit, CHECK_BOOL, false),
-	FIELD(crex_bash_action, check, CHECK_MODE, false),
-	FIELD(crex_bash_action, error_msg, CHECK_STR, false),
-	FIELD(crex_bash_action, expect, CHECK_STR_LIST, false),
-};
-
-static const struct check_field interrupt_fields[] = {
-	FIELD(crex_bash_interrupt_action, session, CHECK_STR, false),
-	FIELD(crex_bash_interrupt_action, timeout, CHECK_SECONDS, false),
-	FIELD(crex_bash_interrupt_action, n_retry, CHECK_INT, false),
-	FIELD(crex_bash_interrupt_action, expect, CHECK_STR_LIST, false),
-};
-
-static const struct check_field close_session_fields[] = {{"session", CHECK_STR, false, 0}};
-
-static const struct check_field execute_fields[] = {
-	{"command", CHECK_COMMAND, true, 0},
-	FIELD(crex_execute_request, timeout, CHECK_SECONDS_OR_NULL, false),
-	FIELD(crex_execute_request, shell, CHECK_BOOL, false),
-	FIELD(crex_execute_request, check, CHECK_BOOL, false),
-	FIELD(crex_execute_request, error_msg, CHECK_STR, false),
-	{"env", CHECK_ENV, false, 0},
-	FIELD(crex_execute_request, cwd, CHECK_STR_OR_NULL, false),
-	FIELD(crex_execute_request, merge_output_streams, CHECK_BOOL, false),
-};
-
-static const struct check_field read_file_fields[] = {
-	FIELD(crex_read_file_request, path, CHECK_STR, true),
-	FIELD(crex_read_file_request, encoding, CHECK_STR_OR_NULL, false),
-	FIELD(crex_read_file_request, errors, CHECK_STR_OR_NULL, false),
-};
-
-static const struct check_field write_file_fields[] = {
-	FIELD(crex_write_file_request, path, CHECK_STR, true),
-	FIELD(crex_write_file_request, content, CHECK_STR, true),
-};
-
-struct variant {
-	const char *tag; /* NULL: no union */
-	bool is_interrupt;
-	const struct check_field *fields;
-	size_t n_fields;
-};
-
-#define FIELDS(table) (table), sizeof(table) / sizeof *(table)
-
-static const struct schema {
-	const char *discriminator; /* NULL: one variant, no tag */
-	const char *tags;          /* as pydantic lists them */
-	struct variant variants[2];
-} schemas[] = {
-	[WIRE_CREATE_SESSION] = {"session_type", "'bash'", {{"bash", false, FIELDS(create_session_fields)}}},
-	[WIRE_RUN_IN_SESSION] = {"action_type", "'bash', 'bash_interrupt'",
-				 {{"bash", false, FIELDS(bash_fields)}, {"bash_interrupt", true, FIELDS(interrupt_fields)}}},
-	[WIRE_CLOSE_SESSION] = {"session_type", "'bash'", {{"bash", false, FIELDS(close_session_fields)}}},
-	[WIRE_EXECUTE] = {NULL, NULL, {{NULL, false, FIELDS(execute_fields)}}},
-	[WIRE_READ_FILE] = {NULL, NULL, {{NULL, false, FIELDS(read_file_fields)}}},
-	[WIRE_WRITE_FILE] = {NULL, NULL, {{NULL, false, FIELDS(write_file_fields)}}},
-};
 
 static void fill_defaults(struct wire_request *r)
 {
@@ -124,7 +50,7 @@ static void fill_defaults(struct wire_request *r)
 	}
 }
 
-static void report_tag(struct check *c, const struct schema *s, const json_t *tag, const json_t *root)
+static void report_tag(struct check *c, const struct wire_schema *s, const json_t *tag, const json_t *root)
 {
 	char name[64], msg[256];
 	if (json_is_string(tag)) {
@@ -156,7 +82,7 @@ static void report_tag(struct check *c, const struct schema *s, const json_t *ta
 	buf_deinit(&ctx);
 }
 
-static const struct variant *find_variant(struct check *c, const struct schema *s, const json_t *root)
+static const struct wire_variant *find_variant(struct check *c, const struct wire_schema *s, const json_t *root)
 {
 	const json_t *tag = s->discriminator ? json_object_get(root, s->discriminator) : NULL;
 	if (!tag)
@@ -182,7 +108,7 @@ static void check_root(struct check *c, enum wire_request_kind kind, struct wire
 			     "Input should be a valid dictionary or object to extract fields from", NULL, root);
 		return;
 	}
-	const struct variant *v = find_variant(c, &schemas[kind], root);
+	const struct wire_variant *v = find_variant(c, wire_schema(kind), root);
 	if (!v)
 		return;
 	c->tag = v->tag;

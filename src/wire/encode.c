@@ -48,7 +48,10 @@ static int write_escape(struct sink *k, unsigned char c, size_t hint)
 	return 0;
 }
 
-static int write_non_ascii(struct sink *k, const unsigned char **s, size_t left)
+/* What stands for a byte that is no UTF-8. */
+enum stray { STRAY_HEX, STRAY_SURROGATE };
+
+static int write_non_ascii(struct sink *k, const unsigned char **s, size_t left, enum stray stray)
 {
 	const unsigned char *p = *s;
 	int n = utf8_sequence(p, left);
@@ -61,6 +64,9 @@ static int write_non_ascii(struct sink *k, const unsigned char **s, size_t left)
 		unsigned code = 0xD000u | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu);
 		k->at += snprintf(k->at, 7, "\\u%04x", code);
 		*s += 3;
+	} else if (stray == STRAY_SURROGATE) {
+		k->at += snprintf(k->at, 7, "\\udc%02x", *p);
+		*s += 1;
 	} else {
 		*k->at++ = '\\'; /* the backslash of \xNN is a character, so JSON wants it doubled */
 		TRY(sink_hex(k, p, 1));
@@ -69,7 +75,7 @@ static int write_non_ascii(struct sink *k, const unsigned char **s, size_t left)
 	return 0;
 }
 
-static int write_body(struct sink *k, const unsigned char *p, const unsigned char *end)
+static int write_body(struct sink *k, const unsigned char *p, const unsigned char *end, enum stray stray)
 {
 	while (p < end) {
 		while (end - p >= 8 && sink_left(k) >= 8) {
@@ -85,7 +91,7 @@ static int write_body(struct sink *k, const unsigned char *p, const unsigned cha
 			break;
 		size_t left = (size_t)(end - p);
 		if (*p >= 0x80) {
-			TRY(write_non_ascii(k, &p, left));
+			TRY(write_non_ascii(k, &p, left, stray));
 		} else if (is_plain(*p)) {
 			TRY(sink_byte(k, *p++, left));
 		} else {
@@ -105,7 +111,7 @@ static int finish(struct buf *out, size_t start, int r)
 	return r < 0 ? r : 0;
 }
 
-int wire_encode_string(struct buf *out, const char *s, size_t len)
+static int encode_string(struct buf *out, const char *s, size_t len, enum stray stray)
 {
 	size_t start = out->len;
 	struct sink k;
@@ -114,11 +120,21 @@ int wire_encode_string(struct buf *out, const char *s, size_t len)
 	if (r == 0)
 		*k.at++ = '"';
 	if (r == 0 && len > 0) /* s may be NULL when there is nothing in it */
-		r = write_body(&k, (const unsigned char *)s, (const unsigned char *)s + len);
+		r = write_body(&k, (const unsigned char *)s, (const unsigned char *)s + len, stray);
 	if (r == 0)
 		r = sink_byte(&k, '"', 64);
 	sink_sync(&k);
 	return finish(out, start, r);
+}
+
+int wire_encode_string(struct buf *out, const char *s, size_t len)
+{
+	return encode_string(out, s, len, STRAY_HEX);
+}
+
+int wire_encode_escaped(struct buf *out, const char *s, size_t len)
+{
+	return encode_string(out, s, len, STRAY_SURROGATE);
 }
 
 static int add_string(struct buf *out, const char *prefix, const char *s, size_t len)

@@ -35,6 +35,9 @@ struct wire_request {
 	} u;
 };
 
+/* The failure_reason of an observation whose shell ended. */
+#define WIRE_SESSION_ENDED "the shell has ended: the session is closed and its name is free"
+
 /* 0: *ret_doc and *ret are set. 422: `detail` holds the complete JSON reply. -ENOMEM. */
 int wire_decode(enum wire_request_kind kind, struct crex_str body, struct wire_doc **ret_doc, struct wire_request *ret,
 		struct buf *detail);
@@ -42,6 +45,8 @@ int wire_decode(enum wire_request_kind kind, struct crex_str body, struct wire_d
 /* Encoders append one complete JSON document; 0, -ENOSPC, -ENOMEM. Strings may hold WTF-8 surrogates (written as
  * \udXXX); other invalid bytes are written as \xNN text, so that a reply is always valid JSON. */
 int wire_encode_string(struct buf *out, const char *s, size_t len); /* with the quotes */
+/* The same, but invalid bytes become \udcNN, as Python's surrogateescape has them. */
+int wire_encode_escaped(struct buf *out, const char *s, size_t len);
 int wire_encode_error(struct buf *out, const struct crex_error *err, const char *traceback);
 int wire_encode_create_session(struct buf *out, const char *output, size_t len);
 int wire_encode_observation(struct buf *out, const struct crex_observation *obs);

@@ -22,6 +22,7 @@
 #include "runtime/local/scanner.h"
 #include "runtime/local/shell.h"
 #include "text/clean.h"
+#include "wire/wire.h"
 
 enum session_state {
 	SESSION_STARTING,   /* bash reads its startup files; ends with the first E */
@@ -158,7 +159,7 @@ void session_on_abort(struct session *s, int status, bool not_started); /* S */
 
 /* session_job.c */
 #define SESSION_PROMPT_EXPECT "SHELLPS1PREFIX" /* the expect_string of a command that came to its end, as upstream */
-#define SESSION_ENDED_REASON "the shell has ended: the session is closed and its name is free"
+#define SESSION_ENDED_REASON WIRE_SESSION_ENDED
 void session_job_free(struct session_job *job);
 void session_job_fail(struct session_job *job, struct crex_error *err); /* replies and frees */
 void session_job_reply(struct session_job *job, struct crex_observation *obs); /* applies `check`, replies, frees both */
