@@ -50,7 +50,8 @@ class Engine:
 
     def environment(self):
         """For programs that look for an engine by DOCKER_HOST, or call `docker` or `podman` of the PATH."""
-        return {**os.environ, "DOCKER_HOST": self.host, "PATH": f"{pathlib.Path(self.client).parent}:{os.environ['PATH']}"}
+        path = f"{pathlib.Path(self.client).parent}:{os.environ['PATH']}"
+        return {**os.environ, "DOCKER_HOST": self.host, "PATH": path}
 
     def run(self, *args, timeout=120, **options):
         options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, **options}

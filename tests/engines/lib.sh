@@ -34,17 +34,18 @@ lock() {
 # The process of a pid file, if it is still the one that was started: its command line names the state directory.
 alive() { # pid file
 	local pid
-	pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && grep -qsF "$state" "/proc/$pid/cmdline"
+	pid=$(cat "$1" 2>/dev/null) && [ -n "$pid" ] && grep -qsF "$state/" "/proc/$pid/cmdline"
 }
 
+ask() { curl -s -m 5 --noproxy '*' "$@"; }
 answers() { # socket
-	[ -S "$1" ] && [ "$(curl -s -m 5 --unix-socket "$1" http://localhost/_ping)" = OK ]
+	[ -S "$1" ] && [ "$(ask --unix-socket "$1" http://localhost/_ping)" = OK ]
 }
 docker_runs() { alive "$state/docker/pid" && answers "$docker_socket"; }
 podman_runs() { alive "$state/podman/pid" && answers "$podman_socket"; }
 registry_runs() { # open or auth
 	[ -f "$state/registry/$1.address" ] && alive "$state/registry/$1.pid" &&
-		case $(curl -s -m 5 -o /dev/null -w '%{http_code}' "http://$(cat "$state/registry/$1.address")/v2/") in
+		case $(ask -o /dev/null -w '%{http_code}' "http://$(cat "$state/registry/$1.address")/v2/") in
 		200 | 401) true ;;
 		*) false ;;
 		esac
@@ -104,7 +105,7 @@ client_images() {
 	[ -f "$state/$1.skip" ] || ! "$1_runs" || "$state/bin/$1" images --format '{{.Repository}}' | one_line "s|^$prefix/||p"
 }
 registry_images() {
-	! registry_runs open || curl -s -m 5 "http://$(cat "$state/registry/open.address")/v2/_catalog" |
+	! registry_runs open || ask "http://$(cat "$state/registry/open.address")/v2/_catalog" |
 		grep -o '"crex-test/[^"]*"' | one_line 's|^"crex-test/\(.*\)"$|\1|p'
 }
 one_line() { # sed script
