@@ -16,11 +16,11 @@
  * Slow clients: one that sends a byte a second must not keep its place for ever, or a few hundred of them would keep
  * everybody else out. A head has a deadline that no byte postpones: header_ms (or idle_ms, when that is less) from its
  * first byte, and on a new connection from its beginning. A body has no such deadline, since an upload over a thin line
- * may rightly take hours; it has a rate to keep. The silence that `since` measures shrinks by a second for each min_rate
- * bytes that come, never below none: a leaky bucket that is as deep as the idle time. So a stall is forgiven as long
- * as a silence is, a trickle ends after about idle_ms, and a fast start earns no credit for a slow rest. Time in which
- * we make the client wait doesn't count. Readers of replies may be as slow as they like: they hold memory, not a
- * request, and that is bounded by max_backlog.
+ * may rightly take hours; it has a rate to keep. The silence that `since` measures shrinks by a second for each
+ * min_rate bytes that come, never below none: a leaky bucket that is as deep as the idle time. So a stall is forgiven
+ * as long as a silence is, a trickle ends after about idle_ms, and a fast start earns no credit for a slow rest. Time
+ * in which we make the client wait doesn't count. Readers of replies may be as slow as they like: they hold memory, not
+ * a request, and that is bounded by max_backlog.
  *
  * A reply is one writev of head and body. What the socket does not take is queued in libuv with the connection as
  * its owner; nobody waits. A connection whose request was not read to its end (refused uploads, malformed input)
@@ -287,7 +287,8 @@ static char *put_number(char *at, const char *end, size_t value)
 }
 
 /* By hand: of an is_alive's whole work, printf's part would be a tenth. */
-static size_t write_head(char head[HTTP_HEAD_MAX], int status, size_t len, const char *extra_header, bool keep)
+static size_t write_head(char head[HTTP_HEAD_MAX], int status, size_t len, const char *extra_header,
+			 const char *connection)
 {
 	char *at = head, *end = head + HTTP_HEAD_MAX;
 	at = put(at, end, "HTTP/1.1 ");
@@ -298,7 +299,8 @@ static size_t write_head(char head[HTTP_HEAD_MAX], int status, size_t len, const
 	at = put_number(at, end, len);
 	at = put(at, end, "\r\n");
 	at = put(at, end, extra_header);
-	at = put(at, end, keep ? "\r\n" : "connection: close\r\n\r\n");
+	at = put(at, end, connection);
+	at = put(at, end, "\r\n");
 	return (size_t)(at - head);
 }
 
@@ -316,7 +318,11 @@ static void start_reply(struct http_exchange *c, int status, size_t len, const c
 		c->keep = false;
 	if (c->server->draining)
 		c->keep = false;
-	c->head_len = write_head(c->head, status, len, extra_header, c->keep);
+	/* An HTTP/1.0 client takes silence for the end. */
+	const char *connection = !c->keep			? "connection: close\r\n"
+				 : c->parser.ll.http_minor == 0 ? "connection: keep-alive\r\n"
+								: "";
+	c->head_len = write_head(c->head, status, len, extra_header, connection);
 	c->out_len = c->parser.head_done && c->parser.ll.method == HTTP_HEAD ? 0 : len;
 	send_reply(c);
 }
@@ -324,9 +330,11 @@ static void start_reply(struct http_exchange *c, int status, size_t len, const c
 void http_reply(struct http_exchange *c, int status, struct http_content *content, const char *extra_header)
 {
 	if (!content) {
-		http_reply_static(c, 511,
-				  "{\"swerexception\":{\"message\":\"out of memory\",\"class_path\":\"builtins.MemoryError\","
-				  "\"traceback\":\"\",\"extra_info\":{}}}", "");
+		http_reply_static(
+			c, 511,
+			"{\"swerexception\":{\"message\":\"out of memory\",\"class_path\":\"builtins.MemoryError\","
+			"\"traceback\":\"\",\"extra_info\":{}}}",
+			"");
 		return;
 	}
 	c->content = content;

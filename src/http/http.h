@@ -40,18 +40,18 @@ struct http_handler {
 };
 
 struct http_config {
-	size_t max_header;       /* bytes of target and headers; more is 431 */
-	size_t max_body;         /* bytes of a buffered body; more is 413 */
-	size_t max_connections;  /* one more takes the place of one that is idle or late with its request, else 503 */
-	size_t max_backlog;      /* memory of replies that wait for slow readers; beyond it the oldest is cut off */
-	unsigned idle_ms;        /* no byte for that long while we wait for the client: closed */
-	unsigned header_ms;      /* for a whole head, from its first byte on, if that is less than idle_ms */
-	unsigned min_rate;       /* bytes a second that a body must bring, averaged over idle_ms; 0: any */
-	struct log *log;         /* may be NULL */
+	size_t max_header;	/* bytes of target and headers; more is 431 */
+	size_t max_body;	/* bytes of a buffered body; more is 413 */
+	size_t max_connections; /* one more takes the place of one that is idle or late with its request, else 503 */
+	size_t max_backlog;	/* memory of replies that wait for slow readers; beyond it the oldest is cut off */
+	unsigned idle_ms;	/* no byte for that long while we wait for the client: closed */
+	unsigned header_ms;	/* for a whole head, from its first byte on, if that is less than idle_ms */
+	unsigned min_rate;	/* bytes a second that a body must bring, averaged over idle_ms; 0: any */
+	struct log *log;	/* may be NULL */
 };
 
-struct http_server *http_server_new(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,
-				    void *arg);
+struct http_server *http_server_new(uv_loop_t *loop, const struct http_config *config,
+				    const struct http_handler *handler, void *arg);
 int http_server_listen(struct http_server *s, int fd_take); /* a listening socket; 0 or negative errno */
 int http_server_adopt(struct http_server *s, int fd_take);  /* a connected stream socket; 0 or negative errno */
 /* No new connections and no new requests; each connection closes after the reply that it waits for. */

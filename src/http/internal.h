@@ -7,7 +7,7 @@
 
 enum {
 	HTTP_READ_SIZE = 65536,
-	HTTP_HEAD_MAX = 320,          /* of a reply; ours have at most some 200 bytes */
+	HTTP_HEAD_MAX = 320, /* of a reply; ours have at most some 200 bytes */
 	HTTP_STASH_MAX = 2 * HTTP_READ_SIZE,
 	HTTP_SMALL_BODY = 65536,
 	HTTP_SWEEP_MS = 1000,
@@ -38,7 +38,7 @@ struct http_server {
 	const struct http_handler *handler;
 	void *arg;
 	struct http_listener *listeners;
-	struct http_exchange *first, *last;               /* all with an open handle */
+	struct http_exchange *first, *last;		  /* all with an open handle */
 	struct http_exchange *writer_first, *writer_last; /* those whose reply waits in libuv, longest-waiting first */
 	size_t n_connections;
 	size_t n_objects; /* connections, closed ones with an unanswered exchange included */
@@ -49,7 +49,7 @@ struct http_server {
 	bool draining;
 	bool closing;
 	size_t handles; /* listeners and the timer, until their close callbacks */
-	int spare_fd;   /* given up for a moment when accept finds no fd */
+	int spare_fd;	/* given up for a moment when accept finds no fd */
 	void (*closed)(void *arg);
 	void *closed_arg;
 	char read_buffer[HTTP_READ_SIZE]; /* shared: a read callback has used it up before the next read */
@@ -67,7 +67,7 @@ struct http_exchange {
 		uv_shutdown_t shutdown;
 	} req;
 	struct http_server *server;
-	struct http_exchange *prev, *next;                /* server's list */
+	struct http_exchange *prev, *next; /* server's list */
 	struct http_exchange *writer_prev, *writer_next;
 	struct http_exchange *chain; /* http_next() */
 	void *data;
@@ -79,11 +79,11 @@ struct http_exchange {
 	bool eof;      /* the client has shut its side */
 	bool fresh;    /* no head has come on it yet */
 	bool reading;
-	bool paused;   /* by the handler */
-	bool writing;  /* in the server's list of writers */
-	bool feeding;  /* conn_feed is on the stack and will go on by itself */
-	bool freed_late; /* the object may go once its handle is closed */
-	uint64_t since;  /* loop time of the last progress that counts in this state */
+	bool paused;	     /* by the handler */
+	bool writing;	     /* in the server's list of writers */
+	bool feeding;	     /* conn_feed is on the stack and will go on by itself */
+	bool freed_late;     /* the object may go once its handle is closed */
+	uint64_t since;	     /* loop time of the last progress that counts in this state */
 	uint64_t rate_carry; /* bytes of a body times 1000 that have not yet moved `since` on */
 	uint64_t linger_end;
 	size_t out_left; /* as last seen by the sweep, in CONN_WRITE */
@@ -105,7 +105,8 @@ void conn_close(struct http_exchange *c); /* aborts what the handler has only ha
 void conn_maybe_free(struct http_exchange *c);
 void conn_drain(struct http_exchange *c);
 bool conn_is_idle(const struct http_exchange *c);
-bool conn_is_late(const struct http_exchange *c, uint64_t now); /* we wait for the rest of its request, too long perhaps */
+bool conn_is_late(const struct http_exchange *c,
+		  uint64_t now); /* we wait for the rest of its request, too long perhaps */
 
 void server_conn_opened(struct http_server *s, struct http_exchange *c);
 void server_conn_closing(struct http_server *s, struct http_exchange *c); /* out of the lists */

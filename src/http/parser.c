@@ -14,12 +14,14 @@
  * method that no path has (405), not malformed HTTP (400). llhttp gets PUT in its place, whose grammar is that of any
  * method but the few that it must see by name.
  *
- * llhttp's lenient flags stay off: a message with both Content-Length and Transfer-Encoding, or with bare CR in its
- * head, is an error here, because a proxy before us may have read it in another way. An Upgrade header is ignored, as
+ * llhttp is compiled in its strict mode and its lenient flags stay off: a message with both Content-Length and
+ * Transfer-Encoding, with another coding than chunked, or with bare CR in its head, is an error here, because a proxy
+ * before us may have read it in another way. An Upgrade header is ignored, as
  * the RFC allows. */
 #include "http/parser.h"
 
 #include <string.h>
+#include <strings.h>
 
 static const struct {
 	const char *name;
@@ -29,6 +31,7 @@ static const struct {
 	[HTTP_HEADER_REQUEST_ID] = {"x-request-id", 12},
 	[HTTP_HEADER_CONTENT_TYPE] = {"content-type", 12},
 	[HTTP_HEADER_EXPECT] = {"expect", 6},
+	[HTTP_HEADER_TRANSFER_ENCODING] = {"transfer-encoding", 17},
 };
 
 static struct http_parser *parser_of(llhttp_t *ll)
@@ -89,6 +92,8 @@ static int on_field(llhttp_t *ll, const char *at, size_t len)
 static int on_field_complete(llhttp_t *ll)
 {
 	struct http_parser *p = parser_of(ll);
+	if (p->name_len == 0)
+		return fail(p, HTTP_EVENT_BAD, "empty header name");
 	p->current = -1;
 	for (int i = 0; i < HTTP_HEADER_COUNT && !p->head_done; i++) {
 		/* Of a repeated header the first one counts, as in Starlette. */
@@ -116,6 +121,12 @@ static int on_value(llhttp_t *ll, const char *at, size_t len)
 static int on_head(llhttp_t *ll)
 {
 	struct http_parser *p = parser_of(ll);
+	if (p->ll.http_major != 1)
+		return fail(p, HTTP_EVENT_BAD, "not HTTP/1");
+	/* llhttp would hand us the bytes of another coding as they are. */
+	struct crex_str coding = http_parser_header(p, HTTP_HEADER_TRANSFER_ENCODING);
+	if (coding.ptr && !(coding.len == 7 && strncasecmp(coding.ptr, "chunked", 7) == 0))
+		return fail(p, HTTP_EVENT_BAD, "unknown transfer coding");
 	p->head_done = true;
 	p->ll.upgrade = 0;
 	return pause_with(p, HTTP_EVENT_HEAD);
@@ -191,7 +202,8 @@ static enum http_event feed_llhttp(struct http_parser *p, const char *at, size_t
 
 static bool is_token(char c)
 {
-	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
+	return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 static void start_llhttp(struct http_parser *p)

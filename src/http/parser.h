@@ -16,6 +16,7 @@ enum http_header {
 	HTTP_HEADER_REQUEST_ID,
 	HTTP_HEADER_CONTENT_TYPE,
 	HTTP_HEADER_EXPECT,
+	HTTP_HEADER_TRANSFER_ENCODING,
 	HTTP_HEADER_COUNT
 };
 
@@ -25,11 +26,11 @@ enum http_event {
 	HTTP_EVENT_BODY,       /* parser->body holds body bytes; they lie in the caller's buffer */
 	HTTP_EVENT_MESSAGE,    /* the message is complete; call http_parser_reset before the next one */
 	HTTP_EVENT_HEAD_LIMIT, /* the header section is over max_header; final */
-	HTTP_EVENT_BAD,        /* not HTTP; parser->reason says why; final */
+	HTTP_EVENT_BAD,	       /* not HTTP; parser->reason says why; final */
 };
 
 enum {
-	HTTP_PARSER_NAME_MAX = 16,   /* the longest header name that is kept, and one more to see longer ones */
+	HTTP_PARSER_NAME_MAX = 20,   /* the longest header name that is kept, and one more to see longer ones */
 	HTTP_PARSER_METHOD_MAX = 32, /* a longer method is no HTTP */
 };
 
@@ -46,12 +47,12 @@ struct http_parser {
 	struct crex_str body;
 	const char *reason;
 	enum http_event event; /* set by llhttp's callbacks just before they pause it */
-	int current;           /* header that the present value belongs to, or -1 */
+	int current;	       /* header that the present value belongs to, or -1 */
 	unsigned name_len;
 	char name[HTTP_PARSER_NAME_MAX];
 	unsigned method_len;
 	char method[HTTP_PARSER_METHOD_MAX];
-	bool started;   /* a byte of the present message has come */
+	bool started; /* a byte of the present message has come */
 	bool method_done;
 	bool head_done;
 };
@@ -69,6 +70,6 @@ struct crex_str http_parser_header(const struct http_parser *p, enum http_header
 /* Origin form: without scheme, authority, query and fragment; percent-decoded in place. */
 struct crex_str http_parser_path(struct http_parser *p);
 bool http_parser_has_length(const struct http_parser *p, uint64_t *ret_length); /* false: chunked */
-bool http_parser_keep_alive(const struct http_parser *p);                       /* valid at MESSAGE */
+bool http_parser_keep_alive(const struct http_parser *p);			/* valid at MESSAGE */
 
 #endif

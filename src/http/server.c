@@ -4,7 +4,8 @@
  * EMFILE the spare descriptor is given up, the client is accepted, told 503 and let go, and the spare is taken back.
  * Before that, and when max_connections is reached, a connection that matters least makes room: one that is kept alive
  * and on which nothing happens; else one whose reply is out and that only lingers; else the one whose request has been
- * late for longest: an honest client sends its head at once and its body without stopping. Whoever is being served stays.
+ * late for longest: an honest client sends its head at once and its body without stopping. Whoever is being served
+ * stays.
  *
  * One timer sweeps over the connections once a second while there are any: deadlines need no better grain, and no
  * timer heap is touched a request. An idle server sleeps without waking.
@@ -53,8 +54,8 @@ static int open_spare(void)
 	return eventfd(0, EFD_CLOEXEC); /* needs no file of the image, unlike /dev/null */
 }
 
-struct http_server *http_server_new(uv_loop_t *loop, const struct http_config *config, const struct http_handler *handler,
-				    void *arg)
+struct http_server *http_server_new(uv_loop_t *loop, const struct http_config *config,
+				    const struct http_handler *handler, void *arg)
 {
 	struct http_server *s = calloc(1, sizeof *s);
 	if (!s)
@@ -148,8 +149,8 @@ void server_writer_add(struct http_server *s, struct http_exchange *c, size_t by
 	s->writer_last = c;
 	s->backlog += bytes;
 	while (s->backlog > s->config.max_backlog && s->writer_first != c) {
-		log_at(s->config.log, LOG_LEVEL_WARNING, "http", NULL, "a slow reader was cut off: replies wait with %zu bytes",
-		       s->backlog);
+		log_at(s->config.log, LOG_LEVEL_WARNING, "http", NULL,
+		       "a slow reader was cut off: replies wait with %zu bytes", s->backlog);
 		conn_close(s->writer_first);
 	}
 }
@@ -190,8 +191,9 @@ static bool make_room(struct http_server *s)
 
 static void turn_away(int fd)
 {
-	static const char text[] = "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
-				   "content-length: 33\r\nconnection: close\r\n\r\n{\"detail\":\"Too many connections\"}";
+	static const char text[] =
+		"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n"
+		"content-length: 33\r\nconnection: close\r\n\r\n{\"detail\":\"Too many connections\"}";
 	_Static_assert(sizeof "{\"detail\":\"Too many connections\"}" - 1 == 33, "content-length is written by hand");
 	char scrap[4096];
 	ssize_t r = send(fd, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -243,7 +245,8 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 		if (fd == -EMFILE || fd == -ENFILE) {
 			if (accept_without_fds(s, l->fd))
 				continue;
-			/* Not even the spare one: rather than spin on a socket that stays readable, ask again in a second. */
+			/* Not even the spare one: rather than spin on a socket that stays readable, ask again in a
+			 * second. */
 			for (l = s->listeners; l; l = l->next)
 				uv_poll_stop(&l->poll);
 			s->accept_stopped = true;

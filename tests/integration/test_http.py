@@ -2,6 +2,7 @@
 
 import json
 import socket
+import struct
 import threading
 
 import pytest
@@ -237,6 +238,9 @@ def test_authentication_comes_before_the_body(wire):
     assert connection.reply().status == 401
 
 
+POST = b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
 MALFORMED = {
     "no http": b"hello there\r\n\r\n",
     "tls hello": bytes.fromhex("16030100d5010000d1030307") + b"\0" * 200,
@@ -251,6 +255,31 @@ MALFORMED = {
     "bad chunk size": b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "header without colon": b"GET / HTTP/1.1\r\nX-API-Key s3cret\r\n\r\n",
     "nul in header": b"GET / HTTP/1.1\r\nX-API-Key: s3\0cret\r\n\r\n",
+    "empty name": b"GET / HTTP/1.1\r\nX-API-Key: s3cret\r\n: x\r\n\r\n",
+    "nul in name": b"GET / HTTP/1.1\r\nX-API-Key: s3cret\r\nA\0: x\r\n\r\n",
+    "nul in target": b"GET /\0 HTTP/1.1\r\nX-API-Key: s3cret\r\n\r\n",
+    "bare cr in header": b"GET / HTTP/1.1\r\nX-API-Key: s3cret\r\nA: b\rc\r\n\r\n",
+    "bare cr ends the head": b"GET / HTTP/1.1\r\nX-API-Key: s3cret\r\n\rX",
+    "bare cr only": b"GET / HTTP/1.1\rX-API-Key: s3cret\r\r",
+    "bare lf": b"GET / HTTP/1.1\nX-API-Key: s3cret\n\n",
+    "folded first header": b"GET / HTTP/1.1\r\n A: b\r\nX-API-Key: s3cret\r\n\r\n",
+    "the same length twice": POST + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+    "list of lengths": POST + b"Content-Length: 5, 5\r\n\r\nhello",
+    "signed length": POST + b"Content-Length: +5\r\n\r\nhello",
+    "blank before a colon": POST + b"Content-Length : 5\r\n\r\nhello",
+    "chunked twice": POST + CHUNKED + CHUNKED + b"\r\n0\r\n\r\n",
+    "gzip and chunked": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked not last": POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+    "coding unknown": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunk size too large": POST + CHUNKED + b"\r\nfffffffffffffffff\r\n",
+    "negative chunk size": POST + CHUNKED + b"\r\n-1\r\n",
+    "chunk longer than said": POST + CHUNKED + b"\r\n5\r\nhelloXX0\r\n\r\n",
+    "chunk ended by lf": POST + CHUNKED + b"\r\n5\nhello\n0\n\n",
+    "bad trailer": POST + CHUNKED + b"\r\n5\r\nhello\r\n0\r\nbad\r\n\r\n",
+    "trailer with a coding": POST + CHUNKED + b"\r\n5\r\nhello\r\n0\r\n" + CHUNKED + b"\r\n",
+    "http 0.9": b"GET / HTTP/0.9\r\nX-API-Key: s3cret\r\n\r\n",
+    "http 2 without its preface": b"GET / HTTP/2.0\r\nX-API-Key: s3cret\r\n\r\n",
+    "http 2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "space in name": b"GET / HTTP/1.1\r\nX-API Key: s3cret\r\n\r\n",
 }
 
@@ -267,6 +296,103 @@ def test_malformed_request(wire, box, data):
     if reply.status == 400:  # what follows can't be trusted to be a request
         assert connection.at_end()
     assert box.is_alive()["is_alive"] is True
+
+
+TRUE = b'{"command":["true"]}'
+ODD = {
+    "absolute target": ("GET http://x:1/is%5Falive HTTP/1.1", b"", 200),
+    "absolute target, no path": ("GET https://x HTTP/1.1", b"", 200),
+    "escaped nul": ("GET /%00 HTTP/1.1", b"", 404),
+    "broken escape": ("GET /is%zzalive HTTP/1.1", b"", 404),
+    "half an escape": ("GET /is_alive% HTTP/1.1", b"", 404),
+    "escaped twice": ("GET /is%255Falive HTTP/1.1", b"", 404),
+    "escaped question": ("GET /is_alive%3Fx HTTP/1.1", b"", 404),
+    "dots": ("GET /x/../is_alive HTTP/1.1", b"", 404),
+    "two slashes": ("GET //is_alive HTTP/1.1", b"", 404),
+    "asterisk": ("OPTIONS * HTTP/1.1", b"", 404),
+    "connect": ("CONNECT host:443 HTTP/1.1", b"", 404),
+    "connect with a body": ("CONNECT host:443 HTTP/1.1\r\nContent-Length: 5", b"hello", 404),
+    "websocket": ("GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade", b"", 200),
+    "h2c": ("GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: x", b"", 200),
+    "upgrade with a body": ("POST /execute HTTP/1.1\r\nUpgrade: x\r\nConnection: upgrade\r\nContent-Length: 20", TRUE, 200),
+    "unknown expectation": ("POST /execute HTTP/1.1\r\nExpect: 200-maybe\r\nContent-Length: 20", TRUE, 200),
+    "get with a body": ("GET / HTTP/1.1\r\nContent-Length: 5", b"hello", 200),
+    "folded header": ("GET / HTTP/1.1\r\nA: b\r\n c", b"", 200),
+    "key twice": ("GET / HTTP/1.1\r\nX-API-Key: s3cret\r\nX-API-Key: other", b"", 200),
+    "no utf-8 in an id": ("GET / HTTP/1.1\r\nX-Request-ID: \xff\xfe\xe9", b"", 200),
+    "five thousand headers": ("GET / HTTP/1.1" + "\r\na: b" * 5000, b"", 200),
+    "trailers": ("POST /execute HTTP/1.1\r\nTransfer-Encoding: chunked",
+                 b"14\r\n" + TRUE + b"\r\n0\r\nContent-Length: 5\r\nX-API-Key: other\r\n\r\n", 200),
+    "http 1.0, kept alive": ("GET / HTTP/1.0\r\nConnection: keep-alive", b"", 200),
+}
+
+
+@pytest.mark.parametrize("head,body,status", ODD.values(), ids=ODD.keys())
+def test_odd_request_and_the_next(wire, head, body, status):
+    """It is answered for itself, and where it ends the next one begins."""
+    data = head.encode("latin-1") + b"\r\nX-API-Key: s3cret\r\n\r\n" + body
+    connection = wire().send(data + request("GET", "/is_alive"))
+    reply = connection.reply()
+    assert reply.status == status and reply.json is not None
+    if "1.0" in head:
+        assert reply.headers["connection"] == "keep-alive"
+    assert connection.reply().json == {"is_alive": True, "message": ""}
+
+
+def test_a_key_in_the_trailers_is_none(wire):
+    data = b"POST /execute HTTP/1.1\r\n" + CHUNKED + b"\r\n14\r\n" + TRUE + b"\r\n0\r\nX-API-Key: s3cret\r\n\r\n"
+    assert wire().send(data).reply().status == 403
+
+
+def test_trailers_are_bounded(wire, box):
+    connection = wire()
+    flood(connection, POST + CHUNKED + b"\r\n14\r\n" + TRUE + b"\r\n0\r\n", b"a: b\r\n" * 1000, 4 << 20)
+    reply = drain(connection)
+    assert reply is None or reply.status == 431
+    assert box.is_alive()["is_alive"] is True
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS"])
+def test_head_and_options(wire, method):
+    connection = wire().send(request(method, "/", headers=["Connection: close"]))
+    data = b""
+    while piece := connection.sock.recv(65536):
+        data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 405 ") and b"\r\ncontent-length: 31" in head
+    assert body == (b"" if method == "HEAD" else b'{"detail":"Method Not Allowed"}')
+
+
+@pytest.mark.parametrize("data,status", [
+    (b"", None), (b"\r\n" * 10, None), (b"GE", 400), (b"GET / HTTP/1.1\r\nX-API-Key: s3cret\r\n", 400),
+    (request("GET", "/"), 200), (POST + b"Content-Length: 50\r\n\r\n{", 400), (POST + CHUNKED + b"\r\n14\r\n" + TRUE, 400)])
+def test_half_closed(wire, data, status):
+    connection = wire().send(data)
+    connection.sock.shutdown(socket.SHUT_WR)
+    if status:
+        assert connection.reply().status == status
+    assert connection.at_end()
+
+
+def test_garbage_in_a_pipeline_ends_it(wire):
+    connection = wire().send(request("GET", "/") + b"GARBAGE\r\n\r\n" + request("GET", "/"))
+    assert [connection.reply().status for _ in range(2)] == [200, 400]
+    assert connection.at_end()
+
+
+def test_resets_in_the_middle_of_replies(server, wire, box, tmp_path):
+    """Clients that vanish by RST, their replies half read or not yet made."""
+    big = tmp_path / "big"
+    big.write_text("x" * (4 << 20))
+    now = struct.pack("ii", 1, 0)
+    for number in range(20):
+        connection = wire()
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)
+        connection.send(request("POST", "/read_file", {"path": str(big)}) * 2)
+        if number % 2:
+            connection.sock.recv(1000)
+        connection.sock.close()
+    assert box.execute(["echo", "x"]).stdout == "x\n"
 
 
 def drain(connection):
