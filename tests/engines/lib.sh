@@ -140,7 +140,7 @@ write_env() {
 		for part in docker podman registry; do
 			names=$("${part}_images")
 			[ -z "$names" ] || line "CREX_${part^^}_IMAGES" "$names"
-			all="$all $names"
+			[ $part = registry ] || all="$all $names"
 		done
 		for name in $(tr ' ' '\n' <<<"$all" | sort -u); do line "CREX_IMAGE_${name^^}" "$prefix/$name"; done
 	} >"$state/env.part"
