@@ -142,13 +142,15 @@ static int upload(struct target *t, size_t bytes, const char *path)
 {
 	static char zeros[1 << 18];
 	char first[256], last[8192], head[1024];
-	int first_len = snprintf(first, sizeof first, "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n");
+	int first_len = snprintf(first, sizeof first,
+				 "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n");
 	int last_len = snprintf(last, sizeof last,
 				"\r\n--b\r\nContent-Disposition: form-data; name=\"target_path\"\r\n\r\n%s\r\n"
 				"--b\r\nContent-Disposition: form-data; name=\"unzip\"\r\n\r\nfalse\r\n--b--\r\n",
 				path);
 	int head_len = snprintf(head, sizeof head,
-				"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: %s\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+				"POST /upload HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: %s\r\nContent-Type: "
+				"multipart/form-data; boundary=b\r\n"
 				"Content-Length: %zu\r\n\r\n",
 				t->token, (size_t)first_len + bytes + (size_t)last_len);
 	int fd = dial(t);
@@ -170,7 +172,8 @@ int main(int argc, char **argv)
 {
 	if (argc < 6)
 		die("usage: client PORT TOKEN loop|parallel|upload ...");
-	struct target t = {.address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))}, .token = argv[2]};
+	struct target t = {.address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[1]))},
+			   .token = argv[2]};
 	inet_pton(AF_INET, "127.0.0.1", &t.address.sin_addr);
 	if (strcmp(argv[3], "upload") == 0)
 		return upload(&t, strtoull(argv[4], NULL, 10), argv[5]);

@@ -44,7 +44,8 @@ static void on_alloc(uv_handle_t *handle, size_t size, uv_buf_t *buf)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
 	struct connection *c = stream->data;
-	if ((n < 0 || llhttp_execute(&c->parser, buf->base, (size_t)n) != HPE_OK) && !uv_is_closing((uv_handle_t *)stream))
+	if ((n < 0 || llhttp_execute(&c->parser, buf->base, (size_t)n) != HPE_OK) &&
+	    !uv_is_closing((uv_handle_t *)stream))
 		uv_close((uv_handle_t *)stream, on_closed);
 }
 
@@ -69,7 +70,9 @@ int main(int argc, char **argv)
 {
 	size_t body = count_argument(argc, argv, 1, 40) + 2;
 	char head[200];
-	int head_len = snprintf(head, sizeof head, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", body);
+	int head_len =
+		snprintf(head, sizeof head,
+			 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n", body);
 	char *text = malloc((size_t)head_len + body);
 	if (!text)
 		die("memory");
@@ -85,7 +88,8 @@ int main(int argc, char **argv)
 	struct sockaddr_in address;
 	uv_ip4_addr("127.0.0.1", 0, &address);
 	uv_tcp_init(loop, &listener);
-	if (uv_tcp_bind(&listener, (const struct sockaddr *)&address, 0) || uv_listen((uv_stream_t *)&listener, 512, on_connection))
+	if (uv_tcp_bind(&listener, (const struct sockaddr *)&address, 0) ||
+	    uv_listen((uv_stream_t *)&listener, 512, on_connection))
 		die("listen");
 	int size = sizeof address;
 	uv_tcp_getsockname(&listener, (struct sockaddr *)&address, &size);

@@ -9,8 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const char *const handlers[] = {"strict", "ignore", "replace", "backslashreplace", "surrogateescape",
-					       "surrogatepass", "bogus"};
+	static const char *const handlers[] = {"strict",	  "ignore",	   "replace", "backslashreplace",
+					       "surrogateescape", "surrogatepass", "bogus"};
 	if (size < 2)
 		return 0;
 	const char *name = text_charset_names;

@@ -31,9 +31,13 @@ static struct rig *make_rig(void)
 	uv_loop_init(&r.loop);
 	r.opt.token = token;
 	r.opt.max_connections = 4;
-	const struct http_config http = {
-		.max_header = 2048, .max_body = 65536, .max_connections = 4, .max_backlog = 1 << 24,
-		.idle_ms = 1000, .header_ms = 1000, .min_rate = 512};
+	const struct http_config http = {.max_header = 2048,
+					 .max_body = 65536,
+					 .max_connections = 4,
+					 .max_backlog = 1 << 24,
+					 .idle_ms = 1000,
+					 .header_ms = 1000,
+					 .min_rate = 512};
 	const struct local_config engine = {.max_sessions = 1};
 	r.srv = (struct server){.loop = &r.loop, .opt = &r.opt, .reply_max = 1 << 24};
 	r.srv.rt = local_new(&r.loop, &engine);

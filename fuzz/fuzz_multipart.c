@@ -50,7 +50,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t len = size - 1 - (size_t)(body - text);
 	struct buf whole, split;
 	enum multipart_status a = run(type, body, len, len + 1, &whole), b = run(type, body, len, step, &split);
-	if (a != b || (a != MULTIPART_BAD && (whole.len != split.len || (whole.len && memcmp(whole.data, split.data, whole.len) != 0))))
+	if (a != b || (a != MULTIPART_BAD &&
+		       (whole.len != split.len || (whole.len && memcmp(whole.data, split.data, whole.len) != 0))))
 		abort();
 	buf_deinit(&whole);
 	buf_deinit(&split);

@@ -1,5 +1,5 @@
-/* fuzz_scanner.c: any bytes as terminal output, in any partition. No byte is lost or added, and where the stream was cut
- * changes nothing. The nonces are single repeated digits, so that the fuzzer can write reports. */
+/* fuzz_scanner.c: any bytes as terminal output, in any partition. No byte is lost or added, and where the stream was
+ * cut changes nothing. The nonces are single repeated digits, so that the fuzzer can write reports. */
 #include "runtime/local/scanner.h"
 
 #include <stdint.h>

@@ -1,5 +1,5 @@
-/* fuzz/fuzz_wire.c: every request schema: the first byte chooses the kind. A body is a request or a document that parses;
- * strings of a request are encoded again, and that must be JSON too. */
+/* fuzz/fuzz_wire.c: every request schema: the first byte chooses the kind. A body is a request or a document that
+ * parses; strings of a request are encoded again, and that must be JSON too. */
 #include "wire/wire.h"
 
 #include <jansson.h>

@@ -28,8 +28,8 @@ int buf_append_char(struct buf *b, char c);
 int buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int buf_vprintf(struct buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 
-void buf_consume(struct buf *b, size_t n); /* drops the first n bytes (memmove) */
-void buf_clear(struct buf *b);             /* len = 0, keeps memory */
+void buf_consume(struct buf *b, size_t n);	 /* drops the first n bytes (memmove) */
+void buf_clear(struct buf *b);			 /* len = 0, keeps memory */
 char *buf_steal(struct buf *b, size_t *ret_len); /* caller frees; never NULL unless memory ran out */
 
 #define cleanup_buf __attribute__((cleanup(buf_deinit)))

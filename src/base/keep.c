@@ -86,7 +86,8 @@ char *keep_steal(struct keep *k, size_t *ret_len, bool *ret_truncated)
 		if (lead > 0 && head - (lead - 1) < char_length(k->buf.data[lead - 1]))
 			head = lead - 1;
 		char note[NOTE_MAX];
-		int n = snprintf(note, sizeof note, "\n[... %zu bytes of output cut here ...]\n", k->cut + (tail - head));
+		int n = snprintf(note, sizeof note, "\n[... %zu bytes of output cut here ...]\n",
+				 k->cut + (tail - head));
 		size_t behind = k->buf.len - tail;
 		if (buf_reserve(&k->buf, (size_t)n) == 0) {
 			memmove(k->buf.data + head + n, k->buf.data + tail, behind);

@@ -7,8 +7,8 @@
 
 struct keep {
 	struct buf buf; /* first half, then the newest bytes */
-	size_t max;     /* bytes kept at most */
-	size_t cut;     /* bytes dropped from the middle so far */
+	size_t max;	/* bytes kept at most */
+	size_t cut;	/* bytes dropped from the middle so far */
 };
 
 void keep_init(struct keep *k, size_t max); /* allocates nothing; max is at least 1024 */

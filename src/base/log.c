@@ -28,10 +28,14 @@ static const struct {
 	int level;
 	const char *color;
 } levels[] = {
-	{"TRACE", LOG_LEVEL_TRACE, "\033[2m"},      {"DEBUG", LOG_LEVEL_DEBUG, "\033[36m"},
-	{"INFO", LOG_LEVEL_INFO, "\033[32m"},       {"WARNING", LOG_LEVEL_WARNING, "\033[33m"},
-	{"ERROR", LOG_LEVEL_ERROR, "\033[31m"},     {"CRITICAL", LOG_LEVEL_CRITICAL, "\033[1;31m"},
-	{"WARN", LOG_LEVEL_WARNING, "\033[33m"},    {"FATAL", LOG_LEVEL_CRITICAL, "\033[1;31m"},
+	{"TRACE", LOG_LEVEL_TRACE, "\033[2m"},
+	{"DEBUG", LOG_LEVEL_DEBUG, "\033[36m"},
+	{"INFO", LOG_LEVEL_INFO, "\033[32m"},
+	{"WARNING", LOG_LEVEL_WARNING, "\033[33m"},
+	{"ERROR", LOG_LEVEL_ERROR, "\033[31m"},
+	{"CRITICAL", LOG_LEVEL_CRITICAL, "\033[1;31m"},
+	{"WARN", LOG_LEVEL_WARNING, "\033[33m"},
+	{"FATAL", LOG_LEVEL_CRITICAL, "\033[1;31m"},
 	{"NOTSET", 0, ""},
 };
 enum { N_NAMED = 6, N_LEVELS = sizeof levels / sizeof levels[0] }; /* the rest are aliases for parsing */
@@ -95,7 +99,8 @@ static void put_escaped(struct line *l, const char *s, bool json)
 		if (json && (c == '"' || c == '\\'))
 			snprintf(text, sizeof text, "\\%c", c);
 		else
-			snprintf(text, sizeof text, json ? "\\u%04x" : "\\x%02x", c); /* bytes of unknown encoding stay countable */
+			snprintf(text, sizeof text, json ? "\\u%04x" : "\\x%02x",
+				 c); /* bytes of unknown encoding stay countable */
 		size_t n = strlen(text);
 		if (l->len + n > sizeof l->text - LINE_TAIL)
 			return;

@@ -9,8 +9,14 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum log_level { LOG_LEVEL_TRACE = 5, LOG_LEVEL_DEBUG = 10, LOG_LEVEL_INFO = 20, LOG_LEVEL_WARNING = 30, LOG_LEVEL_ERROR = 40,
-		 LOG_LEVEL_CRITICAL = 50 };
+enum log_level {
+	LOG_LEVEL_TRACE = 5,
+	LOG_LEVEL_DEBUG = 10,
+	LOG_LEVEL_INFO = 20,
+	LOG_LEVEL_WARNING = 30,
+	LOG_LEVEL_ERROR = 40,
+	LOG_LEVEL_CRITICAL = 50
+};
 enum log_format { LOG_FORMAT_TEXT, LOG_FORMAT_JSON };
 
 struct log {
@@ -31,9 +37,9 @@ static inline bool log_enabled(const struct log *log, int level)
 	return log && level >= log->level;
 }
 
-#define log_at(log, level, component, request_id, ...)                                   \
-	do {                                                                             \
-		if (log_enabled((log), (level)))                                         \
+#define log_at(log, level, component, request_id, ...)                                     \
+	do {                                                                               \
+		if (log_enabled((log), (level)))                                           \
 			log_write((log), (level), (component), (request_id), __VA_ARGS__); \
 	} while (0)
 

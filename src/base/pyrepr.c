@@ -57,8 +57,8 @@ int pyrepr_float(struct buf *out, double value)
 		return buf_append_str(out, "nan");
 	if (isinf(value))
 		return buf_append_str(out, value < 0 ? "-inf" : "inf");
-	/* the fewest digits that read back as the same value, as Python prints them (which, with 16 digits, would once in a
-	 * while take others than the nearest) */
+	/* the fewest digits that read back as the same value, as Python prints them (which, with 16 digits, would once
+	 * in a while take others than the nearest) */
 	for (int digits = 1; digits <= 17; digits++) {
 		if (exponent)
 			snprintf(text, sizeof text, "%.*e", digits - 1, value);

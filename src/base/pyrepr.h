@@ -4,8 +4,8 @@
 
 #include "base/buf.h"
 
-/* repr(str) of UTF-8 text: quotes chosen as Python does, control characters as \n, \x1b; printable non-ASCII stays; bytes
- * that are no UTF-8 become \udcXX. At most six characters come from a byte. */
+/* repr(str) of UTF-8 text: quotes chosen as Python does, control characters as \n, \x1b; printable non-ASCII stays;
+ * bytes that are no UTF-8 become \udcXX. At most six characters come from a byte. */
 int pyrepr_str(struct buf *out, const char *s, size_t len);
 
 /* repr(float): "5.0", "0.5", "1e+16", "inf". */

@@ -6,9 +6,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Looks at the sequence that starts at s (n >= 1 bytes are there). Its length 1..4 when it is complete and valid; 0 when
- * the n bytes are a proper prefix of a valid one; -k when it is invalid, where the first k bytes (1..3) are the longest
- * prefix that could have become valid (what Python reports and replaces as one). */
+/* Looks at the sequence that starts at s (n >= 1 bytes are there). Its length 1..4 when it is complete and valid; 0
+ * when the n bytes are a proper prefix of a valid one; -k when it is invalid, where the first k bytes (1..3) are the
+ * longest prefix that could have become valid (what Python reports and replaces as one). */
 static inline int utf8_sequence(const unsigned char *s, size_t n)
 {
 	unsigned c = s[0];

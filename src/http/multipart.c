@@ -233,8 +233,8 @@ static enum multipart_status after_delimiter(struct multipart *m, char c)
 	}
 }
 
-enum multipart_status multipart_feed(struct multipart *m, const char *data, size_t len, const struct multipart_sink *sink,
-				     void *arg)
+enum multipart_status multipart_feed(struct multipart *m, const char *data, size_t len,
+				     const struct multipart_sink *sink, void *arg)
 {
 	enum multipart_status status = MULTIPART_MORE;
 	while (len > 0 && status == MULTIPART_MORE) {

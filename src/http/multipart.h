@@ -25,10 +25,10 @@ struct multipart_sink {
 };
 
 enum multipart_status {
-	MULTIPART_MORE,    /* all consumed, the body goes on */
-	MULTIPART_DONE,    /* the closing boundary was seen; what follows is ignored, as the RFC says */
+	MULTIPART_MORE,	   /* all consumed, the body goes on */
+	MULTIPART_DONE,	   /* the closing boundary was seen; what follows is ignored, as the RFC says */
 	MULTIPART_STOPPED, /* a sink callback said so */
-	MULTIPART_BAD,     /* not multipart/form-data as announced; final */
+	MULTIPART_BAD,	   /* not multipart/form-data as announced; final */
 };
 
 enum multipart_state {
@@ -46,7 +46,7 @@ struct multipart {
 	enum multipart_state state;
 	char delimiter[MULTIPART_BOUNDARY_MAX + 5]; /* CRLF "--" boundary */
 	size_t delimiter_len;
-	size_t matched;   /* the latest bytes are that many first ones of the delimiter */
+	size_t matched;	  /* the latest bytes are that many first ones of the delimiter */
 	size_t imaginary; /* of those, CRLF that never came: a delimiter may stand at the very start */
 	bool in_part;
 	size_t n_parts, n_headers;
@@ -59,7 +59,7 @@ struct multipart {
 
 /* False: content_type is not multipart/form-data with a usable boundary. */
 bool multipart_init(struct multipart *m, struct crex_str content_type);
-enum multipart_status multipart_feed(struct multipart *m, const char *data, size_t len, const struct multipart_sink *sink,
-				     void *arg);
+enum multipart_status multipart_feed(struct multipart *m, const char *data, size_t len,
+				     const struct multipart_sink *sink, void *arg);
 
 #endif

@@ -20,7 +20,8 @@ struct judgement {
 	const char *header;
 };
 
-#define MISSING_FIELD(name) "{\"type\":\"missing\",\"loc\":[\"body\",\"" name "\"],\"msg\":\"Field required\",\"input\":null}"
+#define MISSING_FIELD(name) \
+	"{\"type\":\"missing\",\"loc\":[\"body\",\"" name "\"],\"msg\":\"Field required\",\"input\":null}"
 
 static struct judgement judge(const struct server *srv, const struct http_exchange *ex)
 {
@@ -44,7 +45,8 @@ void server_log_id(struct server *srv, const struct http_exchange *ex, char id[S
 {
 	struct crex_str given = http_request_id(ex);
 	if (given.len > 0)
-		*(char *)mempcpy(id, given.ptr, given.len < SERVER_LOG_ID_MAX ? given.len : SERVER_LOG_ID_MAX - 1) = '\0';
+		*(char *)mempcpy(id, given.ptr, given.len < SERVER_LOG_ID_MAX ? given.len : SERVER_LOG_ID_MAX - 1) =
+			'\0';
 	else
 		snprintf(id, SERVER_LOG_ID_MAX, "r%" PRIu64, ++srv->n_requests);
 }

@@ -6,7 +6,8 @@
 #include <pwd.h>
 #include <stddef.h>
 
-int getpwuid_r(uid_t uid, struct passwd *restrict pwd, char *restrict buffer, size_t size, struct passwd **restrict result)
+int getpwuid_r(uid_t uid, struct passwd *restrict pwd, char *restrict buffer, size_t size,
+	       struct passwd **restrict result)
 {
 	(void)uid;
 	(void)pwd;

@@ -22,7 +22,7 @@ enum kind { KIND_STRING, KIND_COUNT, KIND_SIZE, KIND_SECONDS, KIND_FLAG, KIND_HE
 
 struct row {
 	const char *name;
-	const char *arg; /* NULL: takes none */
+	const char *arg;   /* NULL: takes none */
 	const char *value; /* default, as it would be typed; NULL: none */
 	const char *help;  /* NULL: hidden */
 	size_t at;
@@ -36,12 +36,14 @@ struct row {
 #define LONG_MS (UINT64_C(1000) * 86400 * 365)
 
 static const struct row rows[] = {
-	{"--auth-token", "TOKEN", NULL, "token that clients send as X-API-Key; empty: no check", AT(token), KIND_STRING, 0, 0},
+	{"--auth-token", "TOKEN", NULL, "token that clients send as X-API-Key; empty: no check", AT(token), KIND_STRING,
+	 0, 0},
 	{"--auth-token-file", "FILE", NULL, "read the token from FILE (also: environment SWEREX_AUTH_TOKEN)",
 	 AT(token_file), KIND_STRING, 0, 0},
 	{"--host", "ADDR", "0.0.0.0", "IPv4 or IPv6 address, or a name in /etc/hosts", AT(host), KIND_STRING, 0, 0},
 	{"--port", "N", "8000", "TCP port; 0 picks a free one, see the line on stdout", AT(port), KIND_COUNT, 0, 65535},
-	{"--unix-socket", "PATH", NULL, "listen on a Unix socket (mode 0600) instead of TCP", AT(unix_socket), KIND_STRING, 0, 0},
+	{"--unix-socket", "PATH", NULL, "listen on a Unix socket (mode 0600) instead of TCP", AT(unix_socket),
+	 KIND_STRING, 0, 0},
 	{"--max-body", "SIZE", "64M", "request body, uploads excepted", AT(max_body), KIND_SIZE, 1024, HUGE_SIZE},
 	{"--max-header", "SIZE", "64K", "request line and headers", AT(max_header), KIND_SIZE, 1024, 1 << 24},
 	{"--max-sessions", "N", "1024", "open sessions", AT(max_sessions), KIND_COUNT, 1, MANY},
@@ -50,27 +52,28 @@ static const struct row rows[] = {
 	{"--max-output", "SIZE", "64M", "output kept of one command; beyond it the middle is cut", AT(max_output),
 	 KIND_SIZE, 4096, HUGE_SIZE},
 	{"--max-file", "SIZE", "64M", "text that read_file returns", AT(max_file), KIND_SIZE, 1024, HUGE_SIZE},
-	{"--max-unzip", "SIZE", "0", "what one uploaded archive may expand to; 0: no limit", AT(max_unzip), KIND_SIZE, 0,
-	 UINT64_C(1) << 60},
-	{"--max-backlog", "SIZE", "256M", "replies waiting for slow readers, all together", AT(max_backlog), KIND_SIZE, 65536,
-	 HUGE_SIZE},
+	{"--max-unzip", "SIZE", "0", "what one uploaded archive may expand to; 0: no limit", AT(max_unzip), KIND_SIZE,
+	 0, UINT64_C(1) << 60},
+	{"--max-backlog", "SIZE", "256M", "replies waiting for slow readers, all together", AT(max_backlog), KIND_SIZE,
+	 65536, HUGE_SIZE},
 	{"--idle-timeout", "SECONDS", "120", "a connection that neither sends nor takes a byte is closed",
 	 AT(idle_timeout_ms), KIND_SECONDS, 100, LONG_MS},
-	{"--header-timeout", "SECONDS", "20", "for a request's line and headers, from the first byte", AT(header_timeout_ms),
-	 KIND_SECONDS, 100, LONG_MS},
-	{"--min-rate", "SIZE", "512", "bytes a second of a request's body, averaged over the idle time; 0: any", AT(min_rate),
-	 KIND_SIZE, 0, 1 << 30},
-	{"--idempotency-count", "N", "4096", "replies kept for repeated request ids", AT(idempotency_count), KIND_COUNT, 0,
-	 MANY},
-	{"--idempotency-bytes", "SIZE", "64M", "their size, all together", AT(idempotency_bytes), KIND_SIZE, 0, HUGE_SIZE},
-	{"--idempotency-age", "SECONDS", "600", "for how long after the last use", AT(idempotency_age_ms), KIND_SECONDS, 0,
-	 LONG_MS},
+	{"--header-timeout", "SECONDS", "20", "for a request's line and headers, from the first byte",
+	 AT(header_timeout_ms), KIND_SECONDS, 100, LONG_MS},
+	{"--min-rate", "SIZE", "512", "bytes a second of a request's body, averaged over the idle time; 0: any",
+	 AT(min_rate), KIND_SIZE, 0, 1 << 30},
+	{"--idempotency-count", "N", "4096", "replies kept for repeated request ids", AT(idempotency_count), KIND_COUNT,
+	 0, MANY},
+	{"--idempotency-bytes", "SIZE", "64M", "their size, all together", AT(idempotency_bytes), KIND_SIZE, 0,
+	 HUGE_SIZE},
+	{"--idempotency-age", "SECONDS", "600", "for how long after the last use", AT(idempotency_age_ms), KIND_SECONDS,
+	 0, LONG_MS},
 	{"--exit-when-idle", "SECONDS", "0", "end when no request came for that long; 0: never", AT(exit_when_idle_ms),
 	 KIND_SECONDS, 0, LONG_MS},
 	{"--log-format", "FORMAT", "text", "text or json", AT(log_format), KIND_STRING, 0, 0},
 	{"--log-level", "LEVEL", NULL,
-	 "debug, info, warning, error or a number (else SWE_REX_LOG_STREAM_LEVEL, else info)", AT(log_level), KIND_STRING, 0,
-	 0},
+	 "debug, info, warning, error or a number (else SWE_REX_LOG_STREAM_LEVEL, else info)", AT(log_level),
+	 KIND_STRING, 0, 0},
 	{"--no-guardian", NULL, NULL, "run without the process that cleans up after a killed server", AT(no_guardian),
 	 KIND_FLAG, 0, 0},
 	{"--help", NULL, NULL, "this text", 0, KIND_HELP, 0, 0},
@@ -193,7 +196,8 @@ static enum options_result parse_args(struct options *opt, int argc, char *const
 		const char *value;
 		const struct row *row = find(argv[i], &value);
 		if (!row) /* only the part before '=': the rest could be a mistyped option's secret */
-			return buf_printf(error, "unknown argument: %.*s", (int)strcspn(argv[i], "="), argv[i]), OPTIONS_BAD;
+			return buf_printf(error, "unknown argument: %.*s", (int)strcspn(argv[i], "="), argv[i]),
+			       OPTIONS_BAD;
 		if (row->arg && !value) {
 			if (++i == argc)
 				return bad(error, "a value is missing", row->name, NULL);
@@ -254,9 +258,9 @@ static enum options_result read_logging(struct options *opt, char *(*get_env)(co
 		return bad(error, "neither text nor json", "--log-format", opt->log_format);
 	opt->level = LOG_LEVEL_INFO;
 	if (opt->log_level)
-		return log_level_parse(opt->log_level, &opt->level) == 0 ?
-			       OPTIONS_RUN :
-			       bad(error, "not a level", "--log-level", opt->log_level);
+		return log_level_parse(opt->log_level, &opt->level) == 0
+			       ? OPTIONS_RUN
+			       : bad(error, "not a level", "--log-level", opt->log_level);
 	/* A wrong value in the environment is no reason not to start. */
 	const char *env = get_env("SWE_REX_LOG_STREAM_LEVEL");
 	if (env && *env)
@@ -301,8 +305,9 @@ void options_scrub(int argc, char *const *argv, char *const *envp)
 
 int options_print_help(struct buf *out)
 {
-	int r = buf_append_str(out, "Usage: swerex-remote --auth-token TOKEN [--host ADDR] [--port N] [OPTION...]\n"
-				    "Runs shell sessions, commands and file transfers in this sandbox for SWE-ReX clients.\n\n");
+	int r = buf_append_str(
+		out, "Usage: swerex-remote --auth-token TOKEN [--host ADDR] [--port N] [OPTION...]\n"
+		     "Runs shell sessions, commands and file transfers in this sandbox for SWE-ReX clients.\n\n");
 	for (size_t i = 0; i < N_ROWS && r == 0; i++) {
 		char left[40];
 		snprintf(left, sizeof left, "%s %s", rows[i].name, rows[i].arg ? rows[i].arg : "");

@@ -19,8 +19,9 @@ bool reply_parse_bool(struct crex_str text, bool *ret)
 		size_t len;
 		bool value;
 	} words[] = {
-		{"true", 4, true},   {"1", 1, true},  {"on", 2, true},   {"yes", 3, true}, {"t", 1, true}, {"y", 1, true},
-		{"false", 5, false}, {"0", 1, false}, {"off", 3, false}, {"no", 2, false}, {"f", 1, false}, {"n", 1, false},
+		{"true", 4, true}, {"1", 1, true},   {"on", 2, true},	  {"yes", 3, true},
+		{"t", 1, true},	   {"y", 1, true},   {"false", 5, false}, {"0", 1, false},
+		{"off", 3, false}, {"no", 2, false}, {"f", 1, false},	  {"n", 1, false},
 	};
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
 		if (text.len == words[i].len && strncasecmp(text.ptr, words[i].word, text.len) == 0) {

@@ -21,7 +21,7 @@ struct route {
 	const char *allow; /* header of a 405 */
 	enum route_kind kind;
 	enum wire_request_kind wire; /* ROUTE_CALL only */
-	bool notable; /* a success is logged at info, not at debug */
+	bool notable;		     /* a success is logged at info, not at debug */
 };
 
 extern const struct route routes[];

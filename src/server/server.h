@@ -16,10 +16,10 @@ struct server {
 	struct local *rt;
 	struct http_server *http;
 	struct idem *idem;
-	size_t reply_max;         /* bytes that one reply may have */
-	size_t n_calls;           /* requests under way, those of clients that have gone included */
+	size_t reply_max;	  /* bytes that one reply may have */
+	size_t n_calls;		  /* requests under way, those of clients that have gone included */
 	uint64_t last_request_ms; /* loop time; is_alive counts too */
-	uint64_t n_requests;      /* generated request ids */
+	uint64_t n_requests;	  /* generated request ids */
 };
 
 enum { SERVER_LOG_ID_MAX = 64 };
@@ -38,7 +38,7 @@ void call_start(struct server *srv, const struct route *route, struct http_excha
 
 /* upload.c: the upload's data hangs on the exchange. */
 struct upload;
-bool upload_acceptable(const struct http_exchange *ex); /* its content type is multipart with a boundary */
+bool upload_acceptable(const struct http_exchange *ex);		 /* its content type is multipart with a boundary */
 void upload_start(struct server *srv, struct http_exchange *ex); /* may reply: out of memory */
 void upload_feed(struct http_exchange *ex, const char *data, size_t len);
 void upload_complete(struct http_exchange *ex);

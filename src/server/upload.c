@@ -33,18 +33,18 @@ struct upload {
 	enum field field; /* the part that is coming */
 	bool has_file, has_target, has_unzip;
 	bool unzip;
-	bool form_done; /* the closing boundary was seen */
-	bool complete;  /* the message is complete */
-	bool pending;   /* a worker or the engine will call back */
-	bool committed; /* the engine's upload is given back by commit */
+	bool form_done;	      /* the closing boundary was seen */
+	bool complete;	      /* the message is complete */
+	bool pending;	      /* a worker or the engine will call back */
+	bool committed;	      /* the engine's upload is given back by commit */
 	bool stepping, again; /* of step() */
-	int status; /* of a refusal of ours; 0: none, or err is set */
+	int status;	      /* of a refusal of ours; 0: none, or err is set */
 	struct buf refusal;
 	struct crex_error err;
 	struct buf target, unzip_text;
 	struct buf fill; /* from the socket */
-	struct buf out;  /* being written */
-	int spool;       /* fd or -1 */
+	struct buf out;	 /* being written */
+	int spool;	 /* fd or -1 */
 	uint64_t spooled;
 	struct local_upload *up;
 	int up_fd; /* the engine's */
@@ -173,10 +173,12 @@ static int on_part_end(void *arg)
 	struct upload *u = arg;
 	struct crex_str text = {u->unzip_text.data, u->unzip_text.len};
 	if (u->field == FIELD_UNZIP && !reply_parse_bool(text, &u->unzip)) {
-		refuse(u, 422, "{\"detail\":[{\"type\":\"bool_parsing\",\"loc\":[\"body\",\"unzip\"],\"msg\":\"Input should be a "
-			       "valid boolean, unable to interpret input\",\"input\":");
-		if (u->status && (wire_encode_string(&u->refusal, text.ptr, text.len) < 0 ||
-				  buf_append_str(&u->refusal, "}]}") < 0))
+		refuse(u, 422,
+		       "{\"detail\":[{\"type\":\"bool_parsing\",\"loc\":[\"body\",\"unzip\"],\"msg\":\"Input should be "
+		       "a "
+		       "valid boolean, unable to interpret input\",\"input\":");
+		if (u->status &&
+		    (wire_encode_string(&u->refusal, text.ptr, text.len) < 0 || buf_append_str(&u->refusal, "}]}") < 0))
 			buf_deinit(&u->refusal);
 		return -1;
 	}
@@ -304,7 +306,8 @@ static bool advance(struct upload *u)
 		u->committed = u->pending = true;
 		local_upload_commit(u->up, committed, u);
 	} else if (u->fill.len >= CHUNK) {
-		/* Only what came before the file can send it to its place directly: unzip may still follow the target. */
+		/* Only what came before the file can send it to its place directly: unzip may still follow the target.
+		 */
 		bool direct = u->field == FIELD_FILE && u->has_target && u->has_unzip;
 		if (direct && !u->up && u->spool < 0)
 			begin(u);

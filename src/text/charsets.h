@@ -6,12 +6,24 @@
 #include <stdint.h>
 
 enum charset_kind {
-	CHARSET_UTF_8, CHARSET_UTF_8_SIG,
-	CHARSET_UTF_16, CHARSET_UTF_16_LE, CHARSET_UTF_16_BE,
-	CHARSET_UTF_32, CHARSET_UTF_32_LE, CHARSET_UTF_32_BE,
-	CHARSET_ASCII, CHARSET_LATIN_1,
-	CHARSET_TABLE, CHARSET_GB18030, CHARSET_EUC_KR,
-	CHARSET_HZ, CHARSET_ISO2022_KR, CHARSET_ISO2022_JP, CHARSET_ISO2022_JP_1, CHARSET_ISO2022_JP_EXT,
+	CHARSET_UTF_8,
+	CHARSET_UTF_8_SIG,
+	CHARSET_UTF_16,
+	CHARSET_UTF_16_LE,
+	CHARSET_UTF_16_BE,
+	CHARSET_UTF_32,
+	CHARSET_UTF_32_LE,
+	CHARSET_UTF_32_BE,
+	CHARSET_ASCII,
+	CHARSET_LATIN_1,
+	CHARSET_TABLE,
+	CHARSET_GB18030,
+	CHARSET_EUC_KR,
+	CHARSET_HZ,
+	CHARSET_ISO2022_KR,
+	CHARSET_ISO2022_JP,
+	CHARSET_ISO2022_JP_1,
+	CHARSET_ISO2022_JP_EXT,
 };
 
 /* Code units that are no characters. */
@@ -20,8 +32,8 @@ enum { UNIT_ILLEGAL_PAIR = 0xFFFC, UNIT_LEAD3 = 0xFFFD, UNIT_ILLEGAL = 0xFFFE, U
 struct text_charset {
 	char shown[15]; /* the name in Python's error text */
 	uint8_t kind;
-	int8_t pairs; /* index into text_pairs, -1: none */
-	int8_t third; /* the same for pairs behind 0x8F */
+	int8_t pairs;  /* index into text_pairs, -1: none */
+	int8_t third;  /* the same for pairs behind 0x8F */
 	uint8_t first; /* index of the table of first bytes */
 };
 
@@ -37,13 +49,13 @@ struct text_pairs {
 	uint32_t at;
 	uint32_t size;
 	uint16_t n_extras; /* of its own, after those of the base */
-	int8_t base;       /* -1: none */
+	int8_t base;	   /* -1: none */
 	uint8_t from_euc;  /* the base is arranged as EUC, this one as Shift_JIS */
 };
 
 struct text_range {
 	uint16_t number; /* of the four-byte sequence */
-	uint16_t first;  /* code point there */
+	uint16_t first;	 /* code point there */
 };
 
 extern const struct text_charset text_charsets[];

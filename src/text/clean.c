@@ -146,12 +146,10 @@ static enum state step(enum state state, unsigned char byte)
 		if (byte == 0x07)
 			return DONE;
 		return byte >= 0x20 || byte == '\t' ? STRING : BROKEN;
-	case STRING_ESCAPE:
-		return byte == '\\' ? DONE : BROKEN;
+	case STRING_ESCAPE: return byte == '\\' ? DONE : BROKEN;
 	case GROUND:
 	case DONE:
-	case BROKEN:
-		break;
+	case BROKEN: break;
 	}
 	return BROKEN;
 }

@@ -15,10 +15,10 @@ enum { TEXT_CLEAN_HELD_MAX = 4096 }; /* an escape string longer than this was no
 
 struct text_clean {
 	uint8_t state;
-	bool cr_held;           /* a CR that may be followed by LF */
+	bool cr_held; /* a CR that may be followed by LF */
 	uint8_t utf8_held_len;
 	unsigned char utf8_held[4];
-	struct buf held;        /* bytes of an unfinished escape sequence, cap TEXT_CLEAN_HELD_MAX */
+	struct buf held; /* bytes of an unfinished escape sequence, cap TEXT_CLEAN_HELD_MAX */
 };
 
 void text_clean_init(struct text_clean *c); /* allocates nothing */

@@ -1,9 +1,9 @@
 /* text/decode.c: finding a decoder by Python's rules for names, and treating bytes that it can't decode.
  *
  * The client says encoding="latin-1", errors="backslashreplace" and means Python's. So names are normalised as Python's
- * encodings package does it, the list of names is Python's own (text/charsets.h), and a codec of Python's that we lack is
- * an unknown encoding, never a near miss. A handler's name is looked up only when there is something to handle: Python
- * accepts any errors="..." as long as the text is clean, and so do we.
+ * encodings package does it, the list of names is Python's own (text/charsets.h), and a codec of Python's that we lack
+ * is an unknown encoding, never a near miss. A handler's name is looked up only when there is something to handle:
+ * Python accepts any errors="..." as long as the text is clean, and so do we.
  *
  * The decoders proper are in decode_utf.c, decode_table.c (all charmaps and the double-byte ones) and
  * decode_stateful.c; each reports what it can't decode through decoder_bad() here, with Python's extent and reason. */
@@ -63,8 +63,8 @@ static const struct text_charset *find_charset(struct crex_str encoding)
 static enum bad_handler find_handler(struct crex_str errors)
 {
 	static const char *const names[BAD_UNKNOWN + 1] = {
-		"strict", "ignore", "replace", "backslashreplace", "surrogateescape", "surrogatepass", "xmlcharrefreplace",
-		"namereplace"};
+		"strict",	   "ignore",	    "replace",		 "backslashreplace",
+		"surrogateescape", "surrogatepass", "xmlcharrefreplace", "namereplace"};
 	if (!errors.ptr)
 		return BAD_STRICT;
 	for (int i = 0; i <= BAD_UNKNOWN; i++)
@@ -117,8 +117,8 @@ static int refuse(struct decoder *d, size_t n, const char *reason)
 	if (n == 1)
 		return crex_error_set(d->err, CREX_E_UNICODE, "'%s' codec can't decode byte 0x%02x in position %zu: %s",
 				      d->shown, *d->at, from, reason);
-	return crex_error_set(d->err, CREX_E_UNICODE, "'%s' codec can't decode bytes in position %zu-%zu: %s", d->shown, from,
-			      from + n - 1, reason);
+	return crex_error_set(d->err, CREX_E_UNICODE, "'%s' codec can't decode bytes in position %zu-%zu: %s", d->shown,
+			      from, from + n - 1, reason);
 }
 
 /* Python's handler takes up to four bytes and stops before the first ASCII one; none at all is an error. */
@@ -169,27 +169,23 @@ int decoder_bad(struct decoder *d, size_t n, const char *reason)
 {
 	int r;
 	switch (d->handler) {
-	case BAD_STRICT:
-		return refuse(d, n, reason);
-	case BAD_IGNORE:
-		break;
-	case BAD_REPLACE:
-		TEXT_TRY(decoder_put(d, 0xFFFD));
-		break;
+	case BAD_STRICT: return refuse(d, n, reason);
+	case BAD_IGNORE: break;
+	case BAD_REPLACE: TEXT_TRY(decoder_put(d, 0xFFFD)); break;
 	case BAD_BACKSLASH:
 		r = sink_hex(&d->sink, d->at, n);
 		if (r < 0)
 			return decoder_fail(d, r);
 		break;
-	case BAD_SURROGATEESCAPE:
-		return escape_as_surrogates(d, n, reason);
-	case BAD_SURROGATEPASS:
-		return pass_surrogate(d, n, reason);
+	case BAD_SURROGATEESCAPE: return escape_as_surrogates(d, n, reason);
+	case BAD_SURROGATEPASS: return pass_surrogate(d, n, reason);
 	case BAD_NO_DECODER:
-		return crex_error_set(d->err, CREX_E_UNICODE, "don't know how to handle UnicodeDecodeError in error callback");
+		return crex_error_set(d->err, CREX_E_UNICODE,
+				      "don't know how to handle UnicodeDecodeError in error callback");
 	case BAD_UNKNOWN:
 		return crex_error_set(d->err, CREX_E_LOOKUP, "unknown error handler name '%.*s'",
-				      (int)(d->handler_name.len > 200 ? 200 : d->handler_name.len), d->handler_name.ptr);
+				      (int)(d->handler_name.len > 200 ? 200 : d->handler_name.len),
+				      d->handler_name.ptr);
 	}
 	d->at += n;
 	return 0;
@@ -226,30 +222,23 @@ static int run(struct decoder *d, const struct text_charset *cs)
 		if (decoder_left(d) >= 3 && memcmp(d->at, "\xEF\xBB\xBF", 3) == 0)
 			d->start = d->at += 3;
 		return decode_utf8(d);
-	case CHARSET_UTF_8:
-		return decode_utf8(d);
+	case CHARSET_UTF_8: return decode_utf8(d);
 	case CHARSET_UTF_16:
 	case CHARSET_UTF_16_LE:
-	case CHARSET_UTF_16_BE:
-		return decode_utf16(d, (enum charset_kind)cs->kind);
+	case CHARSET_UTF_16_BE: return decode_utf16(d, (enum charset_kind)cs->kind);
 	case CHARSET_UTF_32:
 	case CHARSET_UTF_32_LE:
-	case CHARSET_UTF_32_BE:
-		return decode_utf32(d, (enum charset_kind)cs->kind);
-	case CHARSET_ASCII:
-		return decode_single(d, false);
-	case CHARSET_LATIN_1:
-		return decode_single(d, true);
+	case CHARSET_UTF_32_BE: return decode_utf32(d, (enum charset_kind)cs->kind);
+	case CHARSET_ASCII: return decode_single(d, false);
+	case CHARSET_LATIN_1: return decode_single(d, true);
 	case CHARSET_TABLE:
 	case CHARSET_GB18030:
-	case CHARSET_EUC_KR:
-		return decode_table(d, cs);
+	case CHARSET_EUC_KR: return decode_table(d, cs);
 	case CHARSET_HZ:
 	case CHARSET_ISO2022_KR:
 	case CHARSET_ISO2022_JP:
 	case CHARSET_ISO2022_JP_1:
-	case CHARSET_ISO2022_JP_EXT:
-		return decode_stateful(d, cs);
+	case CHARSET_ISO2022_JP_EXT: return decode_stateful(d, cs);
 	}
 	return decoder_fail(d, -ENOMEM);
 }
@@ -257,15 +246,21 @@ static int run(struct decoder *d, const struct text_charset *cs)
 int text_decode(struct crex_str data, struct crex_str encoding, struct crex_str errors, struct buf *out,
 		struct crex_error *err)
 {
-	if ((encoding.ptr && memchr(encoding.ptr, '\0', encoding.len)) || (errors.ptr && memchr(errors.ptr, '\0', errors.len)))
+	if ((encoding.ptr && memchr(encoding.ptr, '\0', encoding.len)) ||
+	    (errors.ptr && memchr(errors.ptr, '\0', errors.len)))
 		return crex_error_set(err, CREX_E_VALUE, "embedded null character");
 	const struct text_charset *cs = find_charset(encoding);
 	if (!cs)
 		return crex_error_set(err, CREX_E_LOOKUP, "unknown encoding: %.*s",
 				      (int)(encoding.len > 200 ? 200 : encoding.len), encoding.ptr);
 	const unsigned char *start = (const unsigned char *)(data.ptr ? data.ptr : "");
-	struct decoder d = {.start = start, .at = start, .end = start + data.len, .shown = cs->shown,
-			    .handler = find_handler(errors), .handler_name = errors, .err = err};
+	struct decoder d = {.start = start,
+			    .at = start,
+			    .end = start + data.len,
+			    .shown = cs->shown,
+			    .handler = find_handler(errors),
+			    .handler_name = errors,
+			    .err = err};
 	sink_open(&d.sink, out);
 	int r = run(&d, cs);
 	sink_sync(&d.sink);

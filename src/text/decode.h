@@ -13,7 +13,8 @@
  * U+DC80..U+DCFF (3-byte form ED B2 80..; the JSON writer turns them into \udcXX escapes).
  * errors: "strict" "ignore" "replace" "backslashreplace" "surrogateescape"; ptr NULL is "strict"; encoding ptr NULL
  * is "utf-8". Returns 0; or -1 with err: LOOKUP "unknown encoding: x" / "unknown error handler name 'x'",
- * UNICODE with Python's text ("'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"), MEMORY, LIMIT. */
+ * UNICODE with Python's text ("'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"), MEMORY, LIMIT.
+ */
 int text_decode(struct crex_str data, struct crex_str encoding, struct crex_str errors, struct buf *out,
 		struct crex_error *err);
 

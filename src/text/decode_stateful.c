@@ -98,7 +98,8 @@ static int step_escape(struct decoder *d, struct state *s, enum charset_kind kin
 	return 0;
 }
 
-static int step_character(struct decoder *d, const struct state *s, const struct table *pairs, const struct table *third)
+static int step_character(struct decoder *d, const struct state *s, const struct table *pairs,
+			  const struct table *third)
 {
 	unsigned char set = s->g[s->shifted];
 	unsigned c = d->at[0];

@@ -151,7 +151,8 @@ static int eight_bytes(struct decoder *d)
 		return incomplete(d);
 	for (size_t i = 0; i < 3; i++) {
 		unsigned byte = p[3 + 2 * i];
-		part[i] = p[2 + 2 * i] == 0xA4 && byte >= 0xA1 && byte <= 0xFE ? text_euc_kr_jamo[i][byte - 0xA1] : 0xFF;
+		part[i] =
+			p[2 + 2 * i] == 0xA4 && byte >= 0xA1 && byte <= 0xFE ? text_euc_kr_jamo[i][byte - 0xA1] : 0xFF;
 	}
 	if (part[0] == 0xFF || part[1] == 0xFF || part[2] == 0xFF)
 		return decoder_bad(d, 1, ILLEGAL);
@@ -186,8 +187,8 @@ static int two_bytes(struct decoder *d, const struct text_charset *cs, const str
 	return decoder_put_unit(d, pairs, unit);
 }
 
-static int decode_by(struct decoder *d, const struct text_charset *cs, const struct table *first, const struct table *pairs,
-		     const struct table *third)
+static int decode_by(struct decoder *d, const struct text_charset *cs, const struct table *first,
+		     const struct table *pairs, const struct table *third)
 {
 	const char *reason = cs->pairs < 0 ? "character maps to <undefined>" : ILLEGAL;
 	while (d->at < d->end) {

@@ -26,7 +26,8 @@ int decode_utf8(struct decoder *d)
 		if (n == 0)
 			TEXT_TRY(decoder_bad(d, decoder_left(d), "unexpected end of data"));
 		else
-			TEXT_TRY(decoder_bad(d, (size_t)-n, start ? "invalid continuation byte" : "invalid start byte"));
+			TEXT_TRY(
+				decoder_bad(d, (size_t)-n, start ? "invalid continuation byte" : "invalid start byte"));
 		p = d->at;
 	}
 	return decoder_copy_to(d, p);

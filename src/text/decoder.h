@@ -8,8 +8,16 @@
 #include <crex/runtime.h>
 #include <stdbool.h>
 
-enum bad_handler { BAD_STRICT, BAD_IGNORE, BAD_REPLACE, BAD_BACKSLASH, BAD_SURROGATEESCAPE, BAD_SURROGATEPASS, BAD_NO_DECODER,
-		   BAD_UNKNOWN };
+enum bad_handler {
+	BAD_STRICT,
+	BAD_IGNORE,
+	BAD_REPLACE,
+	BAD_BACKSLASH,
+	BAD_SURROGATEESCAPE,
+	BAD_SURROGATEPASS,
+	BAD_NO_DECODER,
+	BAD_UNKNOWN
+};
 
 /* A decoder reads from `at`, writes to `sink` and returns 0, or -1 with *err set. */
 struct decoder {
@@ -51,7 +59,7 @@ struct table {
 	uint32_t (*extras)[2];
 	size_t n_extras;
 };
-int table_load_pairs(struct table *t, int index);   /* 0, -ENOMEM */
+int table_load_pairs(struct table *t, int index); /* 0, -ENOMEM */
 int table_load_first(struct table *t, int index);
 void table_deinit(struct table *t);
 
@@ -68,10 +76,10 @@ int decoder_put_unit(struct decoder *d, const struct table *t, unsigned unit);
 int decode_table(struct decoder *d, const struct text_charset *cs);
 int decode_stateful(struct decoder *d, const struct text_charset *cs);
 
-#define TEXT_TRY(expr)                 \
-	do {                           \
-		if ((expr) < 0)        \
-			return -1;     \
+#define TEXT_TRY(expr)             \
+	do {                       \
+		if ((expr) < 0)    \
+			return -1; \
 	} while (0)
 
 #endif

@@ -89,9 +89,7 @@ static void add_input(struct check *c, const json_t *value, size_t limit, int de
 	char scratch[64];
 	const char *separator = "";
 	switch (json_typeof(value)) {
-	case JSON_STRING:
-		add_short_string(c, json_string_value(value), json_string_length(value));
-		return;
+	case JSON_STRING: add_short_string(c, json_string_value(value), json_string_length(value)); return;
 	case JSON_INTEGER:
 		snprintf(scratch, sizeof scratch, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
 		add(c, scratch);
@@ -100,15 +98,9 @@ static void add_input(struct check *c, const json_t *value, size_t limit, int de
 		snprintf(scratch, sizeof scratch, "%.17g", json_real_value(value));
 		add(c, scratch);
 		return;
-	case JSON_TRUE:
-		add(c, "true");
-		return;
-	case JSON_FALSE:
-		add(c, "false");
-		return;
-	case JSON_NULL:
-		add(c, "null");
-		return;
+	case JSON_TRUE: add(c, "true"); return;
+	case JSON_FALSE: add(c, "false"); return;
+	case JSON_NULL: add(c, "null"); return;
 	case JSON_ARRAY:
 		add(c, "[");
 		for (size_t i = 0; i < json_array_size(value); i++) {
@@ -221,15 +213,12 @@ static bool read_str_list(struct check *c, struct check_loc loc, const json_t *v
 static void read_bool(struct check *c, const struct check_loc *loc, const json_t *v, bool *ret)
 {
 	switch (lax_bool(v, ret)) {
-	case LAX_OK:
-		return;
+	case LAX_OK: return;
 	case LAX_UNPARSABLE:
 		report_at(c, "bool_parsing", loc, "Input should be a valid boolean, unable to interpret input", v);
 		return;
 	case LAX_TYPE:
-	case LAX_FRACTION:
-		report_at(c, "bool_type", loc, "Input should be a valid boolean", v);
-		return;
+	case LAX_FRACTION: report_at(c, "bool_type", loc, "Input should be a valid boolean", v); return;
 	}
 }
 
@@ -244,7 +233,9 @@ static bool read_number(struct check *c, const struct check_loc *loc, const json
 		bool unparsable = r == LAX_UNPARSABLE;
 		snprintf(msg, sizeof msg, "Input should be a valid %s%s%s", noun,
 			 unparsable ? ", unable to parse string as a" : "",
-			 !unparsable ? "" : type[0] == 'i' ? "n integer" : " number");
+			 !unparsable	  ? ""
+			 : type[0] == 'i' ? "n integer"
+					  : " number");
 		report_at(c, unparsable ? parsing : type, loc, msg, v);
 		return false;
 	}
@@ -277,7 +268,8 @@ static void read_int(struct check *c, const struct check_loc *loc, const json_t 
 	if (!isfinite(value))
 		report_at(c, "finite_number", loc, "Input should be a finite number", NULL);
 	else if (value != floor(value) && json_is_string(v))
-		report_at(c, "int_parsing", loc, "Input should be a valid integer, unable to parse string as an integer", v);
+		report_at(c, "int_parsing", loc,
+			  "Input should be a valid integer, unable to parse string as an integer", v);
 	else if (value != floor(value))
 		report_at(c, "int_from_float", loc,
 			  "Input should be a valid integer, got a number with a fractional part", v);
@@ -380,36 +372,20 @@ static void read_field(struct check *c, const struct check_field *f, const json_
 			return;
 		}
 		__attribute__((fallthrough));
-	case CHECK_STR:
-		read_str(c, &loc, v, slot);
-		return;
-	case CHECK_STR_LIST:
-		read_str_list(c, loc, v, slot);
-		return;
-	case CHECK_BOOL:
-		read_bool(c, &loc, v, slot);
-		return;
-	case CHECK_INT:
-		read_int(c, &loc, v, slot);
-		return;
+	case CHECK_STR: read_str(c, &loc, v, slot); return;
+	case CHECK_STR_LIST: read_str_list(c, loc, v, slot); return;
+	case CHECK_BOOL: read_bool(c, &loc, v, slot); return;
+	case CHECK_INT: read_int(c, &loc, v, slot); return;
 	case CHECK_SECONDS_OR_NULL:
 		if (json_is_null(v)) {
 			*(double *)slot = CREX_NO_TIMEOUT;
 			return;
 		}
 		__attribute__((fallthrough));
-	case CHECK_SECONDS:
-		read_seconds(c, &loc, v, slot);
-		return;
-	case CHECK_MODE:
-		read_mode(c, &loc, v, slot);
-		return;
-	case CHECK_COMMAND:
-		read_command(c, loc, v, slot);
-		return;
-	case CHECK_ENV:
-		read_env(c, loc, v, slot);
-		return;
+	case CHECK_SECONDS: read_seconds(c, &loc, v, slot); return;
+	case CHECK_MODE: read_mode(c, &loc, v, slot); return;
+	case CHECK_COMMAND: read_command(c, loc, v, slot); return;
+	case CHECK_ENV: read_env(c, loc, v, slot); return;
 	}
 }
 

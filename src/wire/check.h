@@ -9,22 +9,22 @@
 #include "wire/json.h"
 
 enum {
-	CHECK_ERRORS_MAX = 64,       /* findings in one reply */
-	CHECK_INPUT_MAX = 2048,      /* bytes of `input` that one finding echoes, roughly */
+	CHECK_ERRORS_MAX = 64,	     /* findings in one reply */
+	CHECK_INPUT_MAX = 2048,	     /* bytes of `input` that one finding echoes, roughly */
 	CHECK_INPUT_STRING_MAX = 256 /* bytes of one string in it */
 };
 
 enum check_type {
 	CHECK_STR,
-	CHECK_STR_OR_NULL,   /* null: ptr NULL */
+	CHECK_STR_OR_NULL, /* null: ptr NULL */
 	CHECK_STR_LIST,
 	CHECK_BOOL,
 	CHECK_INT,
 	CHECK_SECONDS,
 	CHECK_SECONDS_OR_NULL, /* null: CREX_NO_TIMEOUT */
-	CHECK_MODE,          /* enum crex_check by its name */
-	CHECK_COMMAND,       /* str or list of str; offset is that of the whole crex_execute_request */
-	CHECK_ENV,           /* null or a dict of str; the same */
+	CHECK_MODE,	       /* enum crex_check by its name */
+	CHECK_COMMAND,	       /* str or list of str; offset is that of the whole crex_execute_request */
+	CHECK_ENV,	       /* null or a dict of str; the same */
 };
 
 struct check_field {

@@ -35,18 +35,10 @@ static void fill_defaults(struct wire_request *r)
 		else
 			r->u.bash = (struct crex_bash_action)CREX_BASH_ACTION_INIT;
 		return;
-	case WIRE_CLOSE_SESSION:
-		r->u.close_session = (struct crex_str)CREX_STR("default");
-		return;
-	case WIRE_EXECUTE:
-		r->u.execute = (struct crex_execute_request)CREX_EXECUTE_REQUEST_INIT;
-		return;
-	case WIRE_READ_FILE:
-		r->u.read_file = (struct crex_read_file_request)CREX_READ_FILE_REQUEST_INIT;
-		return;
-	case WIRE_WRITE_FILE:
-		r->u.write_file = (struct crex_write_file_request)CREX_WRITE_FILE_REQUEST_INIT;
-		return;
+	case WIRE_CLOSE_SESSION: r->u.close_session = (struct crex_str)CREX_STR("default"); return;
+	case WIRE_EXECUTE: r->u.execute = (struct crex_execute_request)CREX_EXECUTE_REQUEST_INIT; return;
+	case WIRE_READ_FILE: r->u.read_file = (struct crex_read_file_request)CREX_READ_FILE_REQUEST_INIT; return;
+	case WIRE_WRITE_FILE: r->u.write_file = (struct crex_write_file_request)CREX_WRITE_FILE_REQUEST_INIT; return;
 	}
 }
 
@@ -57,12 +49,14 @@ static void report_tag(struct check *c, const struct wire_schema *s, const json_
 		size_t n = strnlen(json_string_value(tag), 48);
 		while (n > 0 && json_string_value(tag)[n] && (json_string_value(tag)[n] & 0xC0) == 0x80)
 			n--;
-		snprintf(name, sizeof name, "%.*s%s", (int)n, json_string_value(tag), json_string_value(tag)[n] ? "..." : "");
+		snprintf(name, sizeof name, "%.*s%s", (int)n, json_string_value(tag),
+			 json_string_value(tag)[n] ? "..." : "");
 	} else if (json_is_integer(tag)) {
 		snprintf(name, sizeof name, "%" JSON_INTEGER_FORMAT, json_integer_value(tag));
 	} else {
-		static const char *const kinds[] = {[JSON_OBJECT] = "{...}", [JSON_ARRAY] = "[...]", [JSON_REAL] = "(float)",
-						    [JSON_TRUE] = "True", [JSON_FALSE] = "False", [JSON_NULL] = "None"};
+		static const char *const kinds[] = {
+			[JSON_OBJECT] = "{...}", [JSON_ARRAY] = "[...]", [JSON_REAL] = "(float)",
+			[JSON_TRUE] = "True",	 [JSON_FALSE] = "False", [JSON_NULL] = "None"};
 		snprintf(name, sizeof name, "%s", kinds[json_typeof(tag)]);
 	}
 	snprintf(msg, sizeof msg, "Input tag '%s' found using '%s' does not match any of the expected tags: %s", name,
@@ -120,8 +114,10 @@ static void check_root(struct check *c, enum wire_request_kind kind, struct wire
 /* The body is no JSON: FastAPI gives the position in the place of a field. */
 static int report_broken(struct buf *detail, const struct json_problem *problem)
 {
-	int r = buf_printf(detail, "{\"detail\":[{\"type\":\"json_invalid\",\"loc\":[\"body\",%zu],"
-				   "\"msg\":\"JSON decode error\",\"input\":{},\"ctx\":{\"error\":", problem->position);
+	int r = buf_printf(detail,
+			   "{\"detail\":[{\"type\":\"json_invalid\",\"loc\":[\"body\",%zu],"
+			   "\"msg\":\"JSON decode error\",\"input\":{},\"ctx\":{\"error\":",
+			   problem->position);
 	if (r == 0)
 		r = wire_encode_string(detail, problem->text, strlen(problem->text));
 	return r == 0 ? buf_append_str(detail, "}}]}") : r;
@@ -129,8 +125,9 @@ static int report_broken(struct buf *detail, const struct json_problem *problem)
 
 static int report_empty(struct buf *detail)
 {
-	return buf_append_str(detail, "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\"],\"msg\":\"Field required\","
-				      "\"input\":null}]}");
+	return buf_append_str(detail,
+			      "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\"],\"msg\":\"Field required\","
+			      "\"input\":null}]}");
 }
 
 void *wire_doc_free(struct wire_doc *doc)

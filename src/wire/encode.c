@@ -1,10 +1,10 @@
 /* wire/encode.c: replies as JSON.
  *
  * A reply may carry 20 MB of output, so the document is written straight into the connection's buffer instead of being
- * built as a tree first; the shapes are few and flat, which makes that no harder to read. Whatever the strings hold, the
- * document is valid JSON: text goes in as raw UTF-8, control characters as escapes, lone surrogates (which
- * surrogateescape makes, three bytes ED A0..BF xx) as \udXXX so that the client has them back, and any other byte as the
- * four characters \xNN. A document that does not fit leaves the buffer as it was. */
+ * built as a tree first; the shapes are few and flat, which makes that no harder to read. Whatever the strings hold,
+ * the document is valid JSON: text goes in as raw UTF-8, control characters as escapes, lone surrogates (which
+ * surrogateescape makes, three bytes ED A0..BF xx) as \udXXX so that the client has them back, and any other byte as
+ * the four characters \xNN. A document that does not fit leaves the buffer as it was. */
 #include "text/sink.h"
 #include "base/utf8.h"
 #include "wire/wire.h"

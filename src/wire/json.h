@@ -14,9 +14,9 @@ struct json_body {
 	bool has_surrogate;
 };
 
-#define JSON_NAN_STAND_IN 5e-324             /* NaN, when has_nan */
+#define JSON_NAN_STAND_IN 5e-324		      /* NaN, when has_nan */
 #define JSON_INFINITY_STAND_IN 1.7976931348623157e308 /* Infinity, always (no client means the number) */
-#define JSON_SURROGATE_STAND_IN "\xEF\xB7\x90" /* U+FDD0: a lone surrogate, when has_surrogate */
+#define JSON_SURROGATE_STAND_IN "\xEF\xB7\x90"	      /* U+FDD0: a lone surrogate, when has_surrogate */
 
 /* A document's values, and the names and brackets around them, which are counted as well. */
 enum { JSON_VALUES_MAX = 100000 };

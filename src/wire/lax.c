@@ -1,8 +1,9 @@
 /* wire/lax.c: what counts as a number and as a boolean when people write JSON by hand.
  *
- * The rules are pydantic-core's: a boolean may be 0 or 1 or one of a few words, a number may be a boolean or a string in
- * decimal notation with blanks around it and underscores between digits. strtod alone would be too generous (it takes
- * hexadecimal), so the text is checked first. No locale is ever set in our programs, so the decimal point is a dot. */
+ * The rules are pydantic-core's: a boolean may be 0 or 1 or one of a few words, a number may be a boolean or a string
+ * in decimal notation with blanks around it and underscores between digits. strtod alone would be too generous (it
+ * takes hexadecimal), so the text is checked first. No locale is ever set in our programs, so the decimal point is a
+ * dot. */
 #include "wire/lax.h"
 
 #include <math.h>
@@ -12,7 +13,8 @@
 
 static enum lax_result word_bool(const char *s, size_t len, bool *ret)
 {
-	static const char *const words[2][6] = {{"0", "off", "f", "false", "n", "no"}, {"1", "on", "t", "true", "y", "yes"}};
+	static const char *const words[2][6] = {{"0", "off", "f", "false", "n", "no"},
+						{"1", "on", "t", "true", "y", "yes"}};
 	for (int value = 0; value < 2; value++) {
 		for (int i = 0; i < 6; i++) {
 			if (strlen(words[value][i]) == len && strcasecmp(words[value][i], s) == 0) {
@@ -29,11 +31,8 @@ enum lax_result lax_bool(const json_t *v, bool *ret)
 	double number;
 	switch (json_typeof(v)) {
 	case JSON_TRUE:
-	case JSON_FALSE:
-		*ret = json_is_true(v);
-		return LAX_OK;
-	case JSON_STRING:
-		return word_bool(json_string_value(v), json_string_length(v), ret);
+	case JSON_FALSE: *ret = json_is_true(v); return LAX_OK;
+	case JSON_STRING: return word_bool(json_string_value(v), json_string_length(v), ret);
 	case JSON_INTEGER:
 	case JSON_REAL:
 		number = json_number_value(v);
@@ -45,8 +44,7 @@ enum lax_result lax_bool(const json_t *v, bool *ret)
 		return LAX_OK;
 	case JSON_NULL:
 	case JSON_ARRAY:
-	case JSON_OBJECT:
-		break;
+	case JSON_OBJECT: break;
 	}
 	return LAX_TYPE;
 }
@@ -106,19 +104,13 @@ enum lax_result lax_number(const json_t *v, double *ret)
 {
 	switch (json_typeof(v)) {
 	case JSON_TRUE:
-	case JSON_FALSE:
-		*ret = json_is_true(v) ? 1.0 : 0.0;
-		return LAX_OK;
+	case JSON_FALSE: *ret = json_is_true(v) ? 1.0 : 0.0; return LAX_OK;
 	case JSON_INTEGER:
-	case JSON_REAL:
-		*ret = json_number_value(v);
-		return LAX_OK;
-	case JSON_STRING:
-		return text_number(json_string_value(v), json_string_length(v), ret);
+	case JSON_REAL: *ret = json_number_value(v); return LAX_OK;
+	case JSON_STRING: return text_number(json_string_value(v), json_string_length(v), ret);
 	case JSON_NULL:
 	case JSON_ARRAY:
-	case JSON_OBJECT:
-		break;
+	case JSON_OBJECT: break;
 	}
 	return LAX_TYPE;
 }

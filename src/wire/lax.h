@@ -7,9 +7,9 @@
 
 enum lax_result {
 	LAX_OK,
-	LAX_TYPE,       /* a value of the wrong kind */
+	LAX_TYPE,	/* a value of the wrong kind */
 	LAX_UNPARSABLE, /* the right kind, but the text says nothing */
-	LAX_FRACTION    /* a number with a fraction where none may be */
+	LAX_FRACTION	/* a number with a fraction where none may be */
 };
 
 enum lax_result lax_bool(const json_t *v, bool *ret);

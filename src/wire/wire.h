@@ -9,7 +9,7 @@
 #include "base/buf.h"
 #include <crex/runtime.h>
 
-struct wire_doc; /* owns the parsed body */
+struct wire_doc;			   /* owns the parsed body */
 void *wire_doc_free(struct wire_doc *doc); /* returns NULL */
 
 enum wire_request_kind {

@@ -1,7 +1,7 @@
 /* tests/unit/decode_driver.c: text_decode() for test_decode_python.py, over two pipes.
  *
- * A request is encoding NUL handler NUL, four bytes of length (lowest first), the data. The answer is one byte (0: good,
- * 1: an error, whose message follows), the length in the same form, the text. Ends with its input. */
+ * A request is encoding NUL handler NUL, four bytes of length (lowest first), the data. The answer is one byte (0:
+ * good, 1: an error, whose message follows), the length in the same form, the text. Ends with its input. */
 #include "text/decode.h"
 
 #include <stdio.h>

@@ -343,8 +343,8 @@ void rig_check(struct rig *r, const char *file, int line, const char *command, c
 	if (a->code != CREX_OK)
 		fail_msg("%s:%d: %s\n  failed: %s", file, line, command, a->message);
 	else if (strcmp(a->output, output) != 0 || !a->has_exit_code || a->exit_code != code)
-		fail_msg("%s:%d: %s\n  got \"%s\" and %d\n  want \"%s\" and %d", file, line, command, a->output, a->exit_code,
-			 output, code);
+		fail_msg("%s:%d: %s\n  got \"%s\" and %d\n  want \"%s\" and %d", file, line, command, a->output,
+			 a->exit_code, output, code);
 }
 
 /* ---- the outside ---- */

@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 struct rig_faults {
-	atomic_int fail_alloc;      /* the n-th allocation from now on fails; 0: none */
-	atomic_int random_short;    /* bytes that one getrandom gives at most, every second call EINTR; 0: all */
-	atomic_int no_memfd;        /* memfd_create fails with ENOSYS */
-	atomic_int no_proc_fd;      /* access says that /proc/self/fd isn't there */
+	atomic_int fail_alloc;	 /* the n-th allocation from now on fails; 0: none */
+	atomic_int random_short; /* bytes that one getrandom gives at most, every second call EINTR; 0: all */
+	atomic_int no_memfd;	 /* memfd_create fails with ENOSYS */
+	atomic_int no_proc_fd;	 /* access says that /proc/self/fd isn't there */
 	atomic_int allocs, randoms, memfds, accesses; /* calls seen */
 };
 extern struct rig_faults rig_faults;
@@ -31,7 +31,7 @@ struct answer {
 	bool done;
 	enum crex_error_code code;
 	char *message, *extra_output; /* of an error */
-	char *output; /* NUL-terminated copy */
+	char *output;		      /* NUL-terminated copy */
 	size_t output_len;
 	bool has_exit_code;
 	int exit_code;
@@ -72,7 +72,7 @@ struct answer *rig_create(struct rig *r, const char *name); /* must succeed */
 
 struct run {
 	const char *session; /* NULL: "s" */
-	double timeout;      /* 0: 20 s, which fails the test's intention loudly */
+	double timeout;	     /* 0: 20 s, which fails the test's intention loudly */
 	bool interactive, quit;
 	enum crex_check check; /* 0 is RAISE; rig_run uses SILENT */
 	const char *expect[3];

@@ -72,7 +72,8 @@ void local_shutdown(struct local *rt, void (*closed)(void *arg), void *arg)
 	closed(arg);
 }
 
-void local_create_session(struct local *rt, const struct crex_create_session_request *req, local_session_fn done, void *arg)
+void local_create_session(struct local *rt, const struct crex_create_session_request *req, local_session_fn done,
+			  void *arg)
 {
 	(void)rt;
 	(void)req;

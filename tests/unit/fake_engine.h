@@ -8,7 +8,7 @@
 #include "runtime/local/local.h"
 
 struct fake_stats {
-	unsigned runs;    /* commands started */
+	unsigned runs; /* commands started */
 	unsigned begun, committed, aborted;
 	char target[256];
 	bool unzip;

@@ -21,12 +21,12 @@
 #include <unistd.h>
 
 struct faults {
-	atomic_int write_errno;   /* what write fails with, once `write_after` bytes have gone through; 0: never */
+	atomic_int write_errno; /* what write fails with, once `write_after` bytes have gone through; 0: never */
 	atomic_long write_after;
-	atomic_int write_short;   /* bytes that one write takes at most; 0: all */
-	atomic_int write_eintr;   /* every second write fails with EINTR first */
+	atomic_int write_short; /* bytes that one write takes at most; 0: all */
+	atomic_int write_eintr; /* every second write fails with EINTR first */
 	atomic_int rename_errno;
-	atomic_int fail_alloc;    /* the n-th allocation from now on fails; 0: none */
+	atomic_int fail_alloc; /* the n-th allocation from now on fails; 0: none */
 };
 extern struct faults faults;
 void faults_clear(void);
@@ -35,13 +35,13 @@ void faults_clear(void);
 int filetest_begin(void **state);
 int filetest_end(void **state);
 
-void put(const char *path, const char *text);              /* 0644 */
+void put(const char *path, const char *text); /* 0644 */
 void assert_content(const char *path, const char *text);
 void assert_mode(const char *path, unsigned mode);
 void assert_missing(const char *path);
 void assert_empty_dir(const char *path);
-void wipe(const char *path);                               /* rm -rf */
-int open_zip(const char *name);                            /* zips/<name> */
-size_t slurp(const char *path, char **ret);                /* caller frees */
+void wipe(const char *path);		    /* rm -rf */
+int open_zip(const char *name);		    /* zips/<name> */
+size_t slurp(const char *path, char **ret); /* caller frees */
 
 #endif

@@ -33,7 +33,8 @@ void rig_turn(struct rig *r); /* one turn of the loop; waits a little for events
 
 struct client rig_connect(struct rig *r);
 void client_close(struct client *c);
-void client_send(struct rig *r, struct client *c, const char *data, size_t len); /* turns the loop while the socket is full */
+void client_send(struct rig *r, struct client *c, const char *data,
+		 size_t len); /* turns the loop while the socket is full */
 void client_send_str(struct rig *r, struct client *c, const char *text);
 bool client_read_some(struct client *c); /* takes what is there; false: nothing was */
 /* Turns the loop until one whole reply lies at the start of in; returns its status and body (valid until the next

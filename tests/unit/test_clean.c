@@ -18,7 +18,10 @@ struct row {
 	const char *out;
 	size_t out_len;
 };
-#define ROW(in, out) {in, sizeof(in) - 1, out, sizeof(out) - 1}
+#define ROW(in, out)                                     \
+	{                                                \
+		in, sizeof(in) - 1, out, sizeof(out) - 1 \
+	}
 
 static const struct row rows[] = {
 	ROW("", ""),
@@ -40,7 +43,11 @@ static const struct row rows[] = {
 	ROW("\x1b]0;title\x1b\\x", "x"),
 	ROW("\x1b]0;t\xc3\xa4\xff\x07x", "x"),
 	ROW("\x1bPdcs\x1b\\\x1b_apc\x1b\\\x1b^pm\x1b\\\x1bXsos\x1b\\x", "x"),
-	ROW("\x1b(B\x1b)0\x1b#8\x1b=\x1b>\x1b" "7\x1b" "8\x1b" "Mx", "x"),
+	ROW("\x1b(B\x1b)0\x1b#8\x1b=\x1b>\x1b"
+	    "7\x1b"
+	    "8\x1b"
+	    "Mx",
+	    "x"),
 	ROW("\x1b[31\nline", "\x1b[31\nline"),
 	ROW("\x1b[31\x1b[32mx", "\x1b[31x"),
 	ROW("\x1b\x1b[mx", "\x1bx"),
@@ -58,13 +65,19 @@ static const struct row rows[] = {
 	ROW("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"),
 	ROW("\xff\xfe", "\\xff\\xfe"),
 	ROW("\xe2\x82", "\\xe2\\x82"),
-	ROW("\xe2\x82" "A", "\\xe2\\x82" "A"),
-	ROW("\xe2\x82\x1b[mA", "\\xe2\\x82" "A"),
+	ROW("\xe2\x82"
+	    "A",
+	    "\\xe2\\x82"
+	    "A"),
+	ROW("\xe2\x82\x1b[mA", "\\xe2\\x82"
+			       "A"),
 	ROW("\xe2\x82\xe2\x82\xac", "\\xe2\\x82\xe2\x82\xac"),
 	ROW("\xed\xa0\x80", "\\xed\\xa0\\x80"),
 	ROW("\xc0\xaf", "\\xc0\\xaf"),
 	ROW("\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80"),
-	ROW("\x9b" "31m", "\\x9b31m"),
+	ROW("\x9b"
+	    "31m",
+	    "\\x9b31m"),
 	ROW("a\0b\x07\x08\x7f\t", "a\0b\x07\x08\x7f\t"),
 	ROW("\xe2\r\n", "\\xe2\n"),
 };
@@ -117,8 +130,10 @@ static void test_rows(void **state)
 static void test_random_cuts(void **state)
 {
 	(void)state;
-	static const char *const pieces[] = {"\r", "\n", "\x1b", "[", "]", "0;", "m", "\x07", "\\", "\xe2", "\x82", "\xac", "\xff",
-					     "plain text of some length", "(B", "\t", "P", "\x1b[1m"};
+	static const char *const pieces[] = {
+		"\r",	"\n", "\x1b", "[",	"]",	"0;",	"m",
+		"\x07", "\\", "\xe2", "\x82",	"\xac", "\xff", "plain text of some length",
+		"(B",	"\t", "P",    "\x1b[1m"};
 	unsigned seed = 12345;
 	for (int round = 0; round < 60; round++) {
 		char in[14 * 32];
@@ -144,7 +159,7 @@ static void test_long_string_is_shown(void **state)
 {
 	(void)state;
 	static const size_t lens[] = {TEXT_CLEAN_HELD_MAX - 3, TEXT_CLEAN_HELD_MAX - 2, TEXT_CLEAN_HELD_MAX - 1,
-				      TEXT_CLEAN_HELD_MAX, TEXT_CLEAN_HELD_MAX + 1, 3 * TEXT_CLEAN_HELD_MAX};
+				      TEXT_CLEAN_HELD_MAX,     TEXT_CLEAN_HELD_MAX + 1, 3 * TEXT_CLEAN_HELD_MAX};
 	for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
 		size_t len = lens[i] + 4;
 		char *in = malloc(len);
@@ -152,7 +167,8 @@ static void test_long_string_is_shown(void **state)
 		memcpy(in, "\x1b]", 2);
 		in[len - 2] = '\x07';
 		in[len - 1] = '!';
-		/* The BEL is the byte number len - 1: it still belongs to the sequence when that is within the limit. */
+		/* The BEL is the byte number len - 1: it still belongs to the sequence when that is within the limit.
+		 */
 		bool gone = len - 1 <= TEXT_CLEAN_HELD_MAX;
 		static const size_t steps[] = {1, 7, 4096, 1 << 20};
 		for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {

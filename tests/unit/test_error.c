@@ -53,10 +53,12 @@ static void test_errno(void **state)
 		{ENOENT, "x", CREX_E_FILE_NOT_FOUND, "[Errno 2] No such file or directory: 'x'"},
 		{ENOENT, "it's", CREX_E_FILE_NOT_FOUND, "[Errno 2] No such file or directory: \"it's\""},
 		{ENOENT, "", CREX_E_FILE_NOT_FOUND, "[Errno 2] No such file or directory: ''"},
-		{ENOENT, "a\nb\t\x01\x7f", CREX_E_FILE_NOT_FOUND, "[Errno 2] No such file or directory: 'a\\nb\\t\\x01\\x7f'"},
+		{ENOENT, "a\nb\t\x01\x7f", CREX_E_FILE_NOT_FOUND,
+		 "[Errno 2] No such file or directory: 'a\\nb\\t\\x01\\x7f'"},
 		{ENOENT, "it's \"x\"", CREX_E_FILE_NOT_FOUND, "[Errno 2] No such file or directory: 'it\\'s \"x\"'"},
 		{ENOENT, "a\\b", CREX_E_FILE_NOT_FOUND, "[Errno 2] No such file or directory: 'a\\\\b'"},
-		{ENOENT, "\xff\xc3\xa9\xc3", CREX_E_FILE_NOT_FOUND, "[Errno 2] No such file or directory: '\\udcff\xc3\xa9\\udcc3'"},
+		{ENOENT, "\xff\xc3\xa9\xc3", CREX_E_FILE_NOT_FOUND,
+		 "[Errno 2] No such file or directory: '\\udcff\xc3\xa9\\udcc3'"},
 		{EACCES, "/root", CREX_E_PERMISSION, "[Errno 13] Permission denied: '/root'"},
 		{EPERM, NULL, CREX_E_PERMISSION, "[Errno 1] Operation not permitted"},
 		{EISDIR, "/", CREX_E_IS_A_DIRECTORY, "[Errno 21] Is a directory: '/'"},
@@ -79,7 +81,8 @@ static void test_table(void **state)
 	for (int i = 1; i < CREX_ERROR_COUNT; i++) {
 		const char *path = crex_error_class_path((enum crex_error_code)i);
 		/* what a server sends its clients can import; CANCELLED is met by the host side only */
-		assert_true(i == CREX_E_CANCELLED || strncmp(path, "swerex.exceptions.", 18) == 0 || strncmp(path, "builtins.", 9) == 0);
+		assert_true(i == CREX_E_CANCELLED || strncmp(path, "swerex.exceptions.", 18) == 0 ||
+			    strncmp(path, "builtins.", 9) == 0);
 		assert_int_equal(crex_error_http_status((enum crex_error_code)i), 511);
 		assert_true(strlen(crex_error_name((enum crex_error_code)i)) > 1);
 	}

@@ -49,8 +49,12 @@ static int setup(void **state)
 	uv_loop_init(&f.loop);
 	uv_timer_init(&f.loop, &f.guard);
 	uv_timer_start(&f.guard, on_guard, 5, 5);
-	struct local_config config = {
-		.envp = environ, .adopt_orphans = true, .max_sessions = 4, .max_output = 1 << 20, .max_file = 1 << 20, .max_queue = 4};
+	struct local_config config = {.envp = environ,
+				      .adopt_orphans = true,
+				      .max_sessions = 4,
+				      .max_output = 1 << 20,
+				      .max_file = 1 << 20,
+				      .max_queue = 4};
 	f.rt = local_new(&f.loop, &config);
 	f.closed = f.over = false;
 	return f.rt ? 0 : -1;
@@ -340,7 +344,7 @@ static void background_holds_reply(void **state)
 	start = now_seconds();
 	run(&r, &a);
 	assert_true(a.at - start < 1.2);
-	assert_true(wait_until(one_lives, (void *)(uintptr_t)"sleep 1.531", 1));
+	assert_true(wait_until(one_lives, (void *)(uintptr_t) "sleep 1.531", 1));
 	answer_clear(&a);
 }
 
@@ -372,7 +376,8 @@ static void timeout_kills_tree(void **state)
 	(void)state;
 	expect_timeout("echo part; exec sleep 991.1", "991.1", "part\n");
 	expect_timeout("setsid sleep 991.2 & (setsid sleep 991.2 &); trap '' TERM INT HUP; sleep 991.2", "991.2", "");
-	expect_timeout("(setsid sh -c '(setsid sleep 991.3 >/dev/null 2>&1 </dev/null &) ; sleep 991.3' &) ; sleep 991.3; true",
+	expect_timeout("(setsid sh -c '(setsid sleep 991.3 >/dev/null 2>&1 </dev/null &) ; sleep 991.3' &) ; sleep "
+		       "991.3; true",
 		       "991.3", "");
 }
 
@@ -397,7 +402,8 @@ static void timeout_after_root_has_ended(void **state)
 	LIST(&other, "sleep", "992.5");
 	local_execute(f.rt, &other.req, on_done, &b);
 	/* out of the session, with the pipe and with nothing; then in the session */
-	expect_timeout("(setsid sleep 992.2 & setsid sh -c 'sleep 992.2; true' >/dev/null 2>&1 & ) ; sleep 0.1", "992.2", "");
+	expect_timeout("(setsid sleep 992.2 & setsid sh -c 'sleep 992.2; true' >/dev/null 2>&1 & ) ; sleep 0.1",
+		       "992.2", "");
 	expect_timeout("sleep 992.1 & setsid sleep 992.1 & echo x", "992.1", "x\n");
 	assert_int_equal(count_processes("992.5"), 1);
 	assert_false(b.done);
@@ -489,7 +495,8 @@ static void failing_memory(void **state)
 	request_shell(&r, "echo hello; echo err >&2; exit 2");
 	r.req.check = true;
 	expect_error(&r, CREX_E_NON_ZERO_EXIT_CODE,
-		     "Command 'echo hello; echo err >&2; exit 2' failed with exit code 2. Stdout:\n'hello\\n'\nStderr:\n'err\\n'");
+		     "Command 'echo hello; echo err >&2; exit 2' failed with exit code 2. "
+		     "Stdout:\n'hello\\n'\nStderr:\n'err\\n'");
 	size_t before = count_fds();
 	bool hit_all = false;
 	for (long at = 0; at < 100 && !hit_all; at++) {
@@ -513,20 +520,13 @@ int main(void)
 	proc_spawn_remember_defaults();
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(streams_and_code),
-		CASE(nul_in_output),
-		CASE(environment),
-		CASE(start_errors),
-		CASE(check_message),
-		CASE(child_is_clean),
-		CASE(output_is_bounded),
-		CASE(background_holds_reply),
-		CASE(timeout_kills_tree),
-		CASE(timeout_after_root_has_ended),
-		CASE(timeout_text),
-		CASE(many_at_once),
-		CASE(faults_are_typed),
-		CASE(interrupted_and_short_reads),
+		CASE(streams_and_code),	  CASE(nul_in_output),
+		CASE(environment),	  CASE(start_errors),
+		CASE(check_message),	  CASE(child_is_clean),
+		CASE(output_is_bounded),  CASE(background_holds_reply),
+		CASE(timeout_kills_tree), CASE(timeout_after_root_has_ended),
+		CASE(timeout_text),	  CASE(many_at_once),
+		CASE(faults_are_typed),	  CASE(interrupted_and_short_reads),
 		CASE(failing_memory),
 	};
 	return cmocka_run_group_tests_name("exec", tests, NULL, NULL);

@@ -113,9 +113,17 @@ static void test_costly_regex(void **state)
 {
 	(void)state;
 	static const char *const costly[] = {
-		"(a*)*\\1b", "(a)\\1", "(a{255}){255}", "((a{255}){255}){255}", "(a?){200}b", "(a{1,20}){1,20}b",
-		"a{1000000}", "a{99999999999999999999}", "((((((((((((((((((((a)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*b",
-		"(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)b",
+		"(a*)*\\1b",
+		"(a)\\1",
+		"(a{255}){255}",
+		"((a{255}){255}){255}",
+		"(a?){200}b",
+		"(a{1,20}){1,20}b",
+		"a{1000000}",
+		"a{99999999999999999999}",
+		"((((((((((((((((((((a)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*)*b",
+		"(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)(a*)("
+		"a*)b",
 		"a{#9}",
 	};
 	static char text[131073];
@@ -171,11 +179,8 @@ static void test_growing_text(void **state)
 		const char *pattern, *text;
 		size_t whole; /* length at which the pattern is first there */
 	} cases[] = {
-		{"(gdb) ", "x(gdb(gdb) y", 11},
-		{">>> ", ">> >>>> ", 8},
-		{"aab", "aaaaab", 6},
-		{"a.c", "xxa\nc", 5},
-		{"[0-9]!", "000000!", 7},
+		{"(gdb) ", "x(gdb(gdb) y", 11}, {">>> ", ">> >>>> ", 8},  {"aab", "aaaaab", 6},
+		{"a.c", "xxa\nc", 5},		{"[0-9]!", "000000!", 7},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		size_t len = strlen(cases[i].text);

@@ -7,7 +7,7 @@
 
 enum { MAX_FILE = 1 << 20, MAX_UNZIP = 32 << 20 };
 
-static struct local rt = { .config = {.max_file = MAX_FILE, .max_unzip = MAX_UNZIP}};
+static struct local rt = {.config = {.max_file = MAX_FILE, .max_unzip = MAX_UNZIP}};
 
 struct result {
 	int calls;
@@ -615,8 +615,8 @@ static void test_unzip_other_file_system(void **state)
 static void test_bad_archives_leave_nothing(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {"nozip.zip", "badcrc.zip", "dotdot.zip", "absolute.zip", "encrypted.zip",
-					  "short.zip", "conflict.zip", "nul.zip", "nothing.zip"};
+	static const char *const bad[] = {"nozip.zip", "badcrc.zip",   "dotdot.zip", "absolute.zip", "encrypted.zip",
+					  "short.zip", "conflict.zip", "nul.zip",    "nothing.zip"};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		struct result res = unzip_to("w/new/tree", bad[i]);
 		assert_int_not_equal(res.err.code, CREX_OK);

@@ -56,13 +56,25 @@ static void test_fixed_replies(void **state)
 	ask(r, "GET /is_alive HTTP/1.1\r\nx-api-key:\r\n\r\n", 401, "Invalid");
 	ask(r, "GET /nowhere HTTP/1.1\r\n" KEY "\r\n", 404, "{\"detail\":\"Not Found\"}");
 	ask(r, "GET /execute HTTP/1.1\r\n" KEY "\r\n", 405, "{\"detail\":\"Method Not Allowed\"}");
-	static const char *const methods[] = {"DELETE", "OPTIONS", "TRACE", "PROPFIND", "FOO", "get", "G", "GETS", "PLAY", "SOURCE",
-					      "M-SEARCH", "1!#$%&'*+-.^_`|~", "A23456789012345678901234567890x"};
+	static const char *const methods[] = {"DELETE",
+					      "OPTIONS",
+					      "TRACE",
+					      "PROPFIND",
+					      "FOO",
+					      "get",
+					      "G",
+					      "GETS",
+					      "PLAY",
+					      "SOURCE",
+					      "M-SEARCH",
+					      "1!#$%&'*+-.^_`|~",
+					      "A23456789012345678901234567890x"};
 	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
 		char text[200];
 		snprintf(text, sizeof text, "%s / HTTP/1.1\r\n" KEY "\r\n", methods[i]);
 		ask(r, text, 405, "{\"detail\":\"Method Not Allowed\"}");
-		snprintf(text, sizeof text, "%s /nowhere HTTP/1.1\r\n" KEY "content-length: 5\r\n\r\nhello", methods[i]);
+		snprintf(text, sizeof text, "%s /nowhere HTTP/1.1\r\n" KEY "content-length: 5\r\n\r\nhello",
+			 methods[i]);
 		ask(r, text, 404, "Not Found");
 		snprintf(text, sizeof text, "%s / HTTP/1.1\r\n\r\n", methods[i]);
 		ask(r, text, 403, "Not authenticated");
@@ -98,8 +110,8 @@ static void test_runtime_error_is_511(void **state)
 
 static const char pipeline[] =
 	"POST /run_in_session HTTP/1.1\r\n" KEY "transfer-encoding: chunked\r\n\r\n"
-	"10\r\n{\"action_type\":\"\r\n1d;x=y\r\nbash\",\"command\":\"echo one\"   \r\n8\r\n        \r\n1\r\n}\r\n0\r\nTrailer: x\r\n\r\n" ALIVE
-	"\r\nWHAT /close HTTP/1.1\r\n" KEY "content-length: 2\r\n\r\n{}"
+	"10\r\n{\"action_type\":\"\r\n1d;x=y\r\nbash\",\"command\":\"echo one\"   \r\n8\r\n        "
+	"\r\n1\r\n}\r\n0\r\nTrailer: x\r\n\r\n" ALIVE "\r\nWHAT /close HTTP/1.1\r\n" KEY "content-length: 2\r\n\r\n{}"
 	"\r\nPOST /close HTTP/1.1\r\n" KEY "content-length: 0\r\n\r\n"
 	"GET / HTTP/1.1\r\n" KEY "Connection: close\r\n\r\n";
 
@@ -305,7 +317,8 @@ static void test_big_bodies_and_slow_reader(void **state)
 	int n = snprintf(text, 200, "{\"action_type\":\"bash\",\"command\":\"");
 	memset(text + n, 'y', len);
 	memcpy(text + (size_t)n + len, "\"}", 3);
-	snprintf(head, sizeof head, "POST /run_in_session HTTP/1.1\r\n" KEY "content-length: %zu\r\n\r\n", strlen(text));
+	snprintf(head, sizeof head, "POST /run_in_session HTTP/1.1\r\n" KEY "content-length: %zu\r\n\r\n",
+		 strlen(text));
 	client_send_str(r, &c, head);
 	client_send_str(r, &c, text);
 	client_expect(r, &c, 200, "yyyyyyyyyyyy");
@@ -353,8 +366,9 @@ static void test_early_refusal_of_upload(void **state)
 	struct rig *r = *state;
 	struct client c = rig_connect(r);
 	char *junk = calloc(1, 4 << 20);
-	client_send_str(r, &c, "POST /upload HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=x\r\n"
-			       "content-length: 1000000000\r\n\r\n");
+	client_send_str(r, &c,
+			"POST /upload HTTP/1.1\r\ncontent-type: multipart/form-data; boundary=x\r\n"
+			"content-length: 1000000000\r\n\r\n");
 	client_send(r, &c, junk, 4 << 20); /* the server drops it, so this ends */
 	client_expect(r, &c, 403, "Not authenticated");
 	assert_false(c.reset);
@@ -462,7 +476,8 @@ static void test_body_rate(void **state)
 	rig_start(r);
 	static const char *const heads[] = {
 		"POST /execute HTTP/1.1\r\n" KEY "content-length: 100000\r\n\r\n",
-		"POST /upload HTTP/1.1\r\n" KEY "content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000000000\r\n\r\n",
+		"POST /upload HTTP/1.1\r\n" KEY
+		"content-type: multipart/form-data; boundary=x\r\ncontent-length: 1000000000\r\n\r\n",
 	};
 	struct client c;
 	for (int i = 0; i < 2; i++) {

@@ -207,7 +207,8 @@ static void test_characters_stay_whole(void **state)
 				assert_true(is_utf8((const unsigned char *)text, len));
 				const char *head_end, *tail;
 				size_t missing = note_of(text, &head_end, &tail);
-				assert_int_equal((size_t)(head_end - text) + missing + len - (size_t)(tail - text), total);
+				assert_int_equal((size_t)(head_end - text) + missing + len - (size_t)(tail - text),
+						 total);
 				/* a character that is whole before the cut stays */
 				assert_int_equal(head_end - text, before + (512 - before) / n * n);
 				free(text);

@@ -18,7 +18,8 @@ static void test_levels(void **state)
 	static const struct {
 		const char *text;
 		int level;
-	} good[] = {{"debug", 10}, {"INFO", 20}, {"Warn", 30}, {"WARNING", 30}, {"error", 40}, {"CRITICAL", 50}, {"15", 15}, {"0", 0}};
+	} good[] = {{"debug", 10}, {"INFO", 20},     {"Warn", 30}, {"WARNING", 30},
+		    {"error", 40}, {"CRITICAL", 50}, {"15", 15},   {"0", 0}};
 	int level;
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
 		assert_int_equal(log_level_parse(good[i].text, &level), 0);
@@ -96,7 +97,8 @@ static void test_full_pipe_does_not_block(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_text), cmocka_unit_test(test_json),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_levels), cmocka_unit_test(test_text),
+					   cmocka_unit_test(test_json),
 					   cmocka_unit_test(test_full_pipe_does_not_block)};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

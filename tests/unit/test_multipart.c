@@ -54,7 +54,8 @@ static enum multipart_status parse(const char *input, size_t len, size_t cut, si
 	return status;
 }
 
-static void check(const char *input, size_t len, enum multipart_status status, const char *expected, size_t expected_len)
+static void check(const char *input, size_t len, enum multipart_status status, const char *expected,
+		  size_t expected_len)
 {
 	for (size_t cut = 0; cut <= len; cut++) {
 		struct buf out;
@@ -74,8 +75,10 @@ static void test_forms(void **state)
 {
 	(void)state;
 	CHECK("--b-o\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b-o--\r\n", MULTIPART_DONE, "<a>1</>");
-	CHECK("pre\r\n--b-o \t\r\nContent-Type: x\r\ncontent-disposition: form-data; filename=\"x\\\"y\"; name=file\r\n\r\n"
-	      "\r\n--b-\r\r\n--b-o\r\nContent-Disposition: form-data; name=\"b\"\r\n\r\n\r\n--b-o--epilogue\r\n--b-o\r\n",
+	CHECK("pre\r\n--b-o \t\r\nContent-Type: x\r\ncontent-disposition: form-data; filename=\"x\\\"y\"; "
+	      "name=file\r\n\r\n"
+	      "\r\n--b-\r\r\n--b-o\r\nContent-Disposition: form-data; "
+	      "name=\"b\"\r\n\r\n\r\n--b-o--epilogue\r\n--b-o\r\n",
 	      MULTIPART_DONE, "<file file>\r\n--b-\r</><b></>");
 	/* an empty part whose delimiter follows the blank line at once */
 	CHECK("--b-o\r\nContent-Disposition: form-data; name=a\r\n\r\n--b-o--", MULTIPART_DONE, "<a></>");
@@ -108,9 +111,14 @@ static void test_content_types(void **state)
 {
 	(void)state;
 	struct multipart m;
-	static const char *const bad[] = {"", "multipart/form-data", "multipart/form-data; boundary=", "application/json; boundary=x",
-					  "multipart/form-data; boundary=\"\"", "multipart/form-data; x=y"};
-	static const char *const good[] = {"multipart/form-data; boundary=x", "Multipart/Form-Data;charset=utf-8 ; BOUNDARY=x"};
+	static const char *const bad[] = {"",
+					  "multipart/form-data",
+					  "multipart/form-data; boundary=",
+					  "application/json; boundary=x",
+					  "multipart/form-data; boundary=\"\"",
+					  "multipart/form-data; x=y"};
+	static const char *const good[] = {"multipart/form-data; boundary=x",
+					   "Multipart/Form-Data;charset=utf-8 ; BOUNDARY=x"};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		assert_false(multipart_init(&m, (struct crex_str){bad[i], strlen(bad[i])}));
 	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
@@ -130,8 +138,10 @@ static void upload(struct rig *r, struct client *c, const char *before, const ch
 {
 	char head[300];
 	size_t total = strlen(before) + len + strlen(after);
-	snprintf(head, sizeof head, "POST /upload HTTP/1.1\r\nX-API-Key: secret\r\ncontent-type: " TYPE "\r\n"
-				    "content-length: %zu\r\n\r\n", total);
+	snprintf(head, sizeof head,
+		 "POST /upload HTTP/1.1\r\nX-API-Key: secret\r\ncontent-type: " TYPE "\r\n"
+		 "content-length: %zu\r\n\r\n",
+		 total);
 	client_send_str(r, c, head);
 	client_send_str(r, c, before);
 	client_send(r, c, data, len);
@@ -180,15 +190,18 @@ static void test_incomplete_forms(void **state)
 {
 	struct rig *r = *state;
 	expect_upload(r, PART("target_path") "/a\r\n--b-o--\r\n", 422,
-		      "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\",\"file\"],\"msg\":\"Field required\",\"input\":null}]}");
+		      "{\"detail\":[{\"type\":\"missing\",\"loc\":[\"body\",\"file\"],\"msg\":\"Field "
+		      "required\",\"input\":null}]}");
 	expect_upload(r, FILE_PART "x\r\n--b-o--\r\n", 422, "[\"body\",\"target_path\"]");
-	expect_upload(r, "--b-o--\r\n", 422, "\"file\"],\"msg\":\"Field required\",\"input\":null},{\"type\":\"missing\"");
+	expect_upload(r, "--b-o--\r\n", 422,
+		      "\"file\"],\"msg\":\"Field required\",\"input\":null},{\"type\":\"missing\"");
 	expect_upload(r, FILE_PART "x\r\n" PART("unzip") "perhaps\r\n--b-o--\r\n", 422, "\"input\":\"perhaps\"}]}");
 	expect_upload(r, FILE_PART "x\r\n" FILE_PART "y\r\n--b-o--\r\n", 400, "More than one file");
 	expect_upload(r, FILE_PART "x", 400, "error parsing the body");
 	expect_upload(r, "--b-ox", 400, "error parsing the body");
 	fake_fail_begin(r->srv.rt, true);
-	expect_upload(r, PART("unzip") "0\r\n" PART("target_path") "/a\r\n" FILE_PART "x\r\n--b-o--\r\n", 511, "IsADirectoryError");
+	expect_upload(r, PART("unzip") "0\r\n" PART("target_path") "/a\r\n" FILE_PART "x\r\n--b-o--\r\n", 511,
+		      "IsADirectoryError");
 	assert_int_equal(fake_stats(r->srv.rt)->begun, 0);
 }
 
@@ -210,8 +223,9 @@ static void test_client_goes_away(void **state)
 	char *data = calloc(1, 2000000);
 	for (size_t i = 0; i < 6; i++) {
 		struct client c = rig_connect(r);
-		client_send_str(r, &c, "POST /upload HTTP/1.1\r\nX-API-Key: secret\r\ncontent-type: " TYPE "\r\n"
-				       "content-length: 100000000\r\n\r\n");
+		client_send_str(r, &c,
+				"POST /upload HTTP/1.1\r\nX-API-Key: secret\r\ncontent-type: " TYPE "\r\n"
+				"content-length: 100000000\r\n\r\n");
 		client_send_str(r, &c, starts[i % 2]);
 		client_send(r, &c, data, sizes[i / 2]);
 		client_close(&c);

@@ -61,8 +61,10 @@ static void test_good(void **state)
 	assert_int_equal(o.min_rate, 512);
 	assert_int_equal(o.level, LOG_LEVEL_INFO);
 	options_deinit(&o);
-	assert_int_equal(parse(&o, some_env, ARGS("--auth-token=", "--port=0", "--host", "::1", "--max-body", "3k",
-						  "--idle-timeout", "1.5", "--log-format=json", "--no-guardian")), OPTIONS_RUN);
+	assert_int_equal(parse(&o, some_env,
+			       ARGS("--auth-token=", "--port=0", "--host", "::1", "--max-body", "3k", "--idle-timeout",
+				    "1.5", "--log-format=json", "--no-guardian")),
+			 OPTIONS_RUN);
 	assert_string_equal(o.token, "");
 	assert_int_equal(o.port, 0);
 	assert_int_equal(o.max_body, 3072);
@@ -195,8 +197,10 @@ static void test_openapi_is_the_routes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_good),	   cmocka_unit_test(test_bad),
-		cmocka_unit_test(test_token_file), cmocka_unit_test(test_scrub),
+		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_bad),
+		cmocka_unit_test(test_token_file),
+		cmocka_unit_test(test_scrub),
 		cmocka_unit_test(test_manual_names_every_option),
 		cmocka_unit_test(test_openapi_is_the_routes),
 	};

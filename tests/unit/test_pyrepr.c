@@ -1,4 +1,5 @@
-/* test_pyrepr.c: our repr() against Python's own, on vectors that Python makes when the test runs, and a few by hand. */
+/* test_pyrepr.c: our repr() against Python's own, on vectors that Python makes when the test runs, and a few by hand.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -97,15 +98,19 @@ static void test_against_python(void **state)
 		"import random, struct\n"
 		"r = random.Random(7)\n"
 		"x = lambda s: s.encode().hex()\n"
-		"pool = [chr(c) for c in range(0xAE)] + list('\\'\\'\\'\\\"\\\"\\\"\\\\\\\\\\n\\n') + ['\\u00e9', '\\u20ac', '\\U0001f600']\n"
+		"pool = [chr(c) for c in range(0xAE)] + list('\\'\\'\\'\\\"\\\"\\\"\\\\\\\\\\n\\n') + ['\\u00e9', "
+		"'\\u20ac', '\\U0001f600']\n"
 		"for n in range(3000):\n"
 		"    s = ''.join(r.choice(pool) for _ in range(1 + n % 12))\n"
 		"    print('s', x(s), x(repr(s)))\n"
 		"for n in range(3000):\n"
-		"    b = bytes(r.choice(b'a\\x80\\xbf\\xc2\\xc3\\xe0\\xa0\\xed\\xf0\\x9f\\xf4\\x90\\xff') for _ in range(1 + n % 6))\n"
+		"    b = bytes(r.choice(b'a\\x80\\xbf\\xc2\\xc3\\xe0\\xa0\\xed\\xf0\\x9f\\xf4\\x90\\xff') for _ in "
+		"range(1 + n % 6))\n"
 		"    s = b.decode('utf-8', 'surrogateescape')\n"
-		"    if all(ord(c) < 0xAE or 0xDC80 <= ord(c) <= 0xDCFF or c.isprintable() for c in s): print('s', b.hex(), x(repr(s)))\n"
-		"vs = [10.0 ** e for e in range(-300, 300)] + [i / 10 for i in range(5000)] + [i / 1000 for i in range(5000)]\n"
+		"    if all(ord(c) < 0xAE or 0xDC80 <= ord(c) <= 0xDCFF or c.isprintable() for c in s): print('s', "
+		"b.hex(), x(repr(s)))\n"
+		"vs = [10.0 ** e for e in range(-300, 300)] + [i / 10 for i in range(5000)] + [i / 1000 for i in "
+		"range(5000)]\n"
 		"for n in range(4000):\n"
 		"    vs.append(float('%.*g' % (r.randint(1, 15), r.uniform(-1, 1) * 10 ** r.randint(-20, 30))))\n"
 		"for v in vs:\n"

@@ -27,7 +27,8 @@ static void extract(const char *name)
 		fail_msg("%s: %s", name, err.message);
 }
 
-static void refuse_with(const char *name, const struct unzip_limits *limits, enum crex_error_code code, const char *text)
+static void refuse_with(const char *name, const struct unzip_limits *limits, enum crex_error_code code,
+			const char *text)
 {
 	struct crex_error err = CREX_ERROR_INIT;
 	assert_int_equal(extract_fd(open_zip(name), limits, &err), -1);

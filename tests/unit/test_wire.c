@@ -1,7 +1,8 @@
-/* tests/unit/test_wire.c: bodies become requests or findings in pydantic's words; replies are valid JSON of the contract.
+/* tests/unit/test_wire.c: bodies become requests or findings in pydantic's words; replies are valid JSON of the
+ * contract.
  *
- * Every prefix and, with each byte changed, every neighbour of the good bodies is decoded too: the answer is a request or
- * a 422 document that parses. */
+ * Every prefix and, with each byte changed, every neighbour of the good bodies is decoded too: the answer is a request
+ * or a 422 document that parses. */
 #include "wire/wire.h"
 
 #include <errno.h>
@@ -88,8 +89,10 @@ static void test_values(void **state)
 	struct wire_doc *doc;
 	struct wire_request q;
 	good(WIRE_RUN_IN_SESSION,
-	     "{\"action_type\":\"bash\",\"session\":\"s\",\"command\":\"a\\u0000\\ud83d\\ude00\",\"timeout\":2.5,\"check\":\"ignore\","
-	     "\"expect\":[\">>> \",\"(gdb) \"],\"is_interactive_quit\":\"yes\",\"is_interactive_command\":1,\"error_msg\":\"e\"}",
+	     "{\"action_type\":\"bash\",\"session\":\"s\",\"command\":\"a\\u0000\\ud83d\\ude00\",\"timeout\":2.5,"
+	     "\"check\":\"ignore\","
+	     "\"expect\":[\">>> \",\"(gdb) "
+	     "\"],\"is_interactive_quit\":\"yes\",\"is_interactive_command\":1,\"error_msg\":\"e\"}",
 	     &doc, &q);
 	assert_int_equal(q.u.bash.command.len, 6);
 	assert_memory_equal(q.u.bash.command.ptr, "a\0\xf0\x9f\x98\x80", 6);
@@ -100,7 +103,8 @@ static void test_values(void **state)
 	assert_true(q.u.bash.is_interactive_quit && q.u.bash.is_interactive_command);
 	assert_str(q.u.bash.error_msg, "e");
 	doc = wire_doc_free(doc);
-	good(WIRE_EXECUTE, "{\"command\":[\"sh\",\"x y\"],\"env\":{\"A\":\"1=2\",\"B\":\"\"},\"cwd\":\"/tmp\"}", &doc, &q);
+	good(WIRE_EXECUTE, "{\"command\":[\"sh\",\"x y\"],\"env\":{\"A\":\"1=2\",\"B\":\"\"},\"cwd\":\"/tmp\"}", &doc,
+	     &q);
 	assert_true(q.u.execute.command_is_list && q.u.execute.has_env);
 	assert_int_equal(q.u.execute.command.count, 2);
 	assert_int_equal(q.u.execute.env.count, 2);
@@ -121,9 +125,21 @@ static void test_timeouts(void **state)
 	static const struct {
 		const char *json;
 		double want;
-	} rows[] = {{"0", 0}, {"-1", 0}, {"-0.5", 0}, {"-Infinity", 0}, {"null", -1}, {"Infinity", -1}, {"1e999", -1},
-		    {"\"inf\"", -1}, {"\"5\"", 5}, {"\" 1_0.5\\n\"", 10.5}, {"true", 1}, {"\"1e2\"", 100},
-		    {"100000000000000000000", 1e20}, {"-100000000000000000000", 0}, {"1e-320", 1e-320}};
+	} rows[] = {{"0", 0},
+		    {"-1", 0},
+		    {"-0.5", 0},
+		    {"-Infinity", 0},
+		    {"null", -1},
+		    {"Infinity", -1},
+		    {"1e999", -1},
+		    {"\"inf\"", -1},
+		    {"\"5\"", 5},
+		    {"\" 1_0.5\\n\"", 10.5},
+		    {"true", 1},
+		    {"\"1e2\"", 100},
+		    {"100000000000000000000", 1e20},
+		    {"-100000000000000000000", 0},
+		    {"1e-320", 1e-320}};
 	for (size_t i = 0; i < LEN(rows); i++) {
 		char body[200];
 		snprintf(body, sizeof body, "{\"command\":\"x\",\"timeout\":%s}", rows[i].json);
@@ -151,23 +167,28 @@ static void test_findings(void **state)
 		{WIRE_EXECUTE, "{", "json_invalid[\"body\",1] "},
 		{WIRE_EXECUTE, "{\"command\":\"\xff\"}", "json_invalid[\"body\",12] "},
 		{WIRE_EXECUTE, "{}", "missing[\"body\",\"command\"] "},
-		{WIRE_EXECUTE, "{\"command\":5,\"shell\":2,\"check\":[],\"error_msg\":null,\"env\":[],\"cwd\":1,\"timeout\":\"x\"}",
+		{WIRE_EXECUTE,
+		 "{\"command\":5,\"shell\":2,\"check\":[],\"error_msg\":null,\"env\":[],\"cwd\":1,\"timeout\":\"x\"}",
 		 "string_type[\"body\",\"command\",\"str\"] list_type[\"body\",\"command\",\"list[str]\"] "
 		 "float_parsing[\"body\",\"timeout\"] bool_parsing[\"body\",\"shell\"] bool_type[\"body\",\"check\"] "
 		 "string_type[\"body\",\"error_msg\"] dict_type[\"body\",\"env\"] string_type[\"body\",\"cwd\"] "},
 		{WIRE_EXECUTE, "{\"command\":[\"a\",null]}",
 		 "string_type[\"body\",\"command\",\"str\"] string_type[\"body\",\"command\",\"list[str]\",1] "},
 		{WIRE_EXECUTE, "{\"command\":\"x\",\"env\":{\"a=\":\"\",\"b\":\"\\u0000\",\"c\":1},\"timeout\":NaN}",
-		 "finite_number[\"body\",\"timeout\"] value_error[\"body\",\"env\",\"a=\"] value_error[\"body\",\"env\",\"b\"] "
+		 "finite_number[\"body\",\"timeout\"] value_error[\"body\",\"env\",\"a=\"] "
+		 "value_error[\"body\",\"env\",\"b\"] "
 		 "string_type[\"body\",\"env\",\"c\"] "},
 		{WIRE_RUN_IN_SESSION, "{}", "missing[\"body\",\"bash\",\"command\"] "},
 		{WIRE_RUN_IN_SESSION, "{\"action_type\":\"zsh\"}", "union_tag_invalid[\"body\"] "},
 		{WIRE_RUN_IN_SESSION, "{\"action_type\":null}", "union_tag_invalid[\"body\"] "},
-		{WIRE_RUN_IN_SESSION, "{\"command\":\"\\udc80\",\"check\":\"no\",\"expect\":\"x\",\"is_interactive_quit\":0.5}",
+		{WIRE_RUN_IN_SESSION,
+		 "{\"command\":\"\\udc80\",\"check\":\"no\",\"expect\":\"x\",\"is_interactive_quit\":0.5}",
 		 "string_unicode[\"body\",\"bash\",\"command\"] bool_type[\"body\",\"bash\",\"is_interactive_quit\"] "
 		 "literal_error[\"body\",\"bash\",\"check\"] list_type[\"body\",\"bash\",\"expect\"] "},
-		{WIRE_RUN_IN_SESSION, "{\"action_type\":\"bash_interrupt\",\"n_retry\":1.5,\"timeout\":null,\"expect\":[1]}",
-		 "float_type[\"body\",\"bash_interrupt\",\"timeout\"] int_from_float[\"body\",\"bash_interrupt\",\"n_retry\"] "
+		{WIRE_RUN_IN_SESSION,
+		 "{\"action_type\":\"bash_interrupt\",\"n_retry\":1.5,\"timeout\":null,\"expect\":[1]}",
+		 "float_type[\"body\",\"bash_interrupt\",\"timeout\"] "
+		 "int_from_float[\"body\",\"bash_interrupt\",\"n_retry\"] "
 		 "string_type[\"body\",\"bash_interrupt\",\"expect\",0] "},
 		{WIRE_CREATE_SESSION, "{\"session_type\":\"zsh\"}", "union_tag_invalid[\"body\"] "},
 		{WIRE_CLOSE_SESSION, "{\"session\":1}", "string_type[\"body\",\"bash\",\"session\"] "},
@@ -182,7 +203,8 @@ static void test_findings(void **state)
 		assert_null(doc);
 		json_t *root = json_loadb(detail.data, detail.len, JSON_ALLOW_NUL, NULL), *item;
 		size_t n;
-		json_array_foreach(json_object_get(root, "detail"), n, item) {
+		json_array_foreach(json_object_get(root, "detail"), n, item)
+		{
 			char *loc = json_dumps(json_object_get(item, "loc"), JSON_COMPACT);
 			assert_true(json_string_length(json_object_get(item, "msg")) > 5);
 			assert_non_null(json_object_get(item, "input"));
@@ -205,13 +227,16 @@ static void test_wording(void **state)
 	const char *body = "{\"check\":\"no\",\"command\":\"x\"}";
 	assert_int_equal(decode_len(WIRE_RUN_IN_SESSION, body, strlen(body), &doc, &q, &detail), 422);
 	assert_string_equal(detail.data,
-			    "{\"detail\":[{\"type\":\"literal_error\",\"loc\":[\"body\",\"bash\",\"check\"],\"msg\":\"Input should be "
-			    "'silent', 'raise' or 'ignore'\",\"input\":\"no\",\"ctx\":{\"expected\":\"'silent', 'raise' or 'ignore'\"}}]}");
+			    "{\"detail\":[{\"type\":\"literal_error\",\"loc\":[\"body\",\"bash\",\"check\"],\"msg\":"
+			    "\"Input should be "
+			    "'silent', 'raise' or 'ignore'\",\"input\":\"no\",\"ctx\":{\"expected\":\"'silent', "
+			    "'raise' or 'ignore'\"}}]}");
 	buf_deinit(&detail);
 	body = "{\"action_type\":\"x\"}";
 	assert_int_equal(decode_len(WIRE_RUN_IN_SESSION, body, strlen(body), &doc, &q, &detail), 422);
-	assert_non_null(strstr(detail.data, "Input tag 'x' found using 'action_type' does not match any of the expected tags: "
-					    "'bash', 'bash_interrupt'"));
+	assert_non_null(strstr(detail.data,
+			       "Input tag 'x' found using 'action_type' does not match any of the expected tags: "
+			       "'bash', 'bash_interrupt'"));
 	buf_deinit(&detail);
 }
 
@@ -271,7 +296,8 @@ static void test_values_are_counted(void **state)
 	(void)state;
 	static const char *const items[] = {"{}", "[]", "1", "\"\"", "\"\\\"\"", "\"\\\\\"", "NaN", "{\"a\":[{}]}"};
 	for (size_t i = 0; i < LEN(items); i++) {
-		assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":\"x\",\"a\":[", items[i], 1000000, "]}"), -422);
+		assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":\"x\",\"a\":[", items[i], 1000000, "]}"),
+				 -422);
 		assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":\"x\",\"a\":[", items[i], 19000, "]}"), 0);
 	}
 	assert_int_equal(decode_repeated(WIRE_EXECUTE, "", "[", 200000, ""), -422);
@@ -281,8 +307,10 @@ static void test_values_are_counted(void **state)
 	assert_int_equal(decode_repeated(WIRE_EXECUTE, "{\"command\":\"x\",\"a\":[", "1", 99997, "]}"), -422);
 	static const char *const texts[] = {"[{:,", "\\\"[[[", "\\\\,,,", "\\\\\\\",{", "\\u005b["};
 	for (size_t i = 0; i < LEN(texts); i++) {
-		assert_int_equal(decode_repeated(WIRE_WRITE_FILE, "{\"path\":\"p\",\"content\":\"", texts[i], 100000, "\"}"), 0);
-		assert_int_equal(decode_repeated(WIRE_WRITE_FILE, "{\"path\":\"p\",\"content\":\"", texts[i], 100000, ""), 422);
+		assert_int_equal(
+			decode_repeated(WIRE_WRITE_FILE, "{\"path\":\"p\",\"content\":\"", texts[i], 100000, "\"}"), 0);
+		assert_int_equal(
+			decode_repeated(WIRE_WRITE_FILE, "{\"path\":\"p\",\"content\":\"", texts[i], 100000, ""), 422);
 	}
 }
 
@@ -312,7 +340,8 @@ static void test_prefixes_and_neighbours(void **state)
 	(void)state;
 	static const char *const bodies[] = {
 		"{\"command\":[\"a\\ud800\",\"b\"],\"timeout\":-Infinity,\"env\":{\"K\":\"v\"}}",
-		"{\"action_type\":\"bash\",\"command\":\"x\\n\",\"timeout\":123456789012345678901234567890,\"expect\":[]}",
+		"{\"action_type\":\"bash\",\"command\":\"x\\n\",\"timeout\":123456789012345678901234567890,\"expect\":["
+		"]}",
 		"\xEF\xBB\xBF{\"path\":\"p\",\"content\":\"\\ud83d\\ude00\",\"x\":NaN}",
 	};
 	for (size_t i = 0; i < LEN(bodies); i++) {
@@ -400,15 +429,17 @@ static void test_replies(void **state)
 	obs.output_len = 3;
 	obs.expect_string = expect;
 	assert_int_equal(wire_encode_observation(&out, &obs), 0);
-	assert_string_equal(out.data, "{\"output\":\"hi\\n\",\"exit_code\":null,\"failure_reason\":\"\",\"expect_string\":"
-				      "\"SHELLPS1PREFIX\",\"session_type\":\"bash\"}");
+	assert_string_equal(out.data,
+			    "{\"output\":\"hi\\n\",\"exit_code\":null,\"failure_reason\":\"\",\"expect_string\":"
+			    "\"SHELLPS1PREFIX\",\"session_type\":\"bash\"}");
 	obs.has_exit_code = obs.truncated = obs.session_ended = true;
 	obs.exit_code = -9;
 	obs.expect_string = NULL;
 	buf_clear(&out);
 	assert_int_equal(wire_encode_observation(&out, &obs), 0);
-	assert_string_equal(out.data, "{\"output\":\"hi\\n\",\"exit_code\":-9,\"failure_reason\":\"\",\"expect_string\":\"\","
-				      "\"session_type\":\"bash\",\"truncated\":true,\"session_ended\":true}");
+	assert_string_equal(out.data,
+			    "{\"output\":\"hi\\n\",\"exit_code\":-9,\"failure_reason\":\"\",\"expect_string\":\"\","
+			    "\"session_type\":\"bash\",\"truncated\":true,\"session_ended\":true}");
 	struct crex_execute_result res = CREX_EXECUTE_RESULT_INIT;
 	buf_clear(&out);
 	assert_int_equal(wire_encode_execute(&out, &res), 0);
@@ -419,9 +450,10 @@ static void test_replies(void **state)
 	crex_error_add(&err, "bash_stderr", "line 1\n", 7);
 	buf_clear(&out);
 	assert_int_equal(wire_encode_error(&out, &err, NULL), 0);
-	assert_string_equal(out.data, "{\"swerexception\":{\"message\":\"bad \\\"x\\\"\",\"class_path\":\"swerex.exceptions."
-				      "BashIncorrectSyntaxError\",\"traceback\":\"\",\"extra_info\":{\"bash_stdout\":\"\","
-				      "\"bash_stderr\":\"line 1\\n\"}}}");
+	assert_string_equal(out.data,
+			    "{\"swerexception\":{\"message\":\"bad \\\"x\\\"\",\"class_path\":\"swerex.exceptions."
+			    "BashIncorrectSyntaxError\",\"traceback\":\"\",\"extra_info\":{\"bash_stdout\":\"\","
+			    "\"bash_stderr\":\"line 1\\n\"}}}");
 	for (size_t max = 0; max < out.len; max++) {
 		struct buf small;
 		buf_init(&small, max);
@@ -435,7 +467,9 @@ static void test_replies(void **state)
 	wire_encode_close_session(&out);
 	wire_encode_read_file(&out, "c", 1);
 	wire_encode_empty(&out);
-	assert_string_equal(out.data, "{\"output\":\"o\",\"session_type\":\"bash\"}{\"session_type\":\"bash\"}{\"content\":\"c\"}{}");
+	assert_string_equal(
+		out.data,
+		"{\"output\":\"o\",\"session_type\":\"bash\"}{\"session_type\":\"bash\"}{\"content\":\"c\"}{}");
 	buf_deinit(&out);
 }
 

@@ -65,7 +65,8 @@ int exec_command_init(struct exec_command *c, const struct crex_execute_request 
 	size_t prefix = req->shell ? 2 : 0;
 	size_t argc = prefix + req->command.count;
 	size_t envc = req->has_env ? req->env.count : 0;
-	size_t bytes = sizeof "/bin/sh" + sizeof "-c" + total_len(req->command) + req->cwd.len + 1 + req->error_msg.len + 1;
+	size_t bytes =
+		sizeof "/bin/sh" + sizeof "-c" + total_len(req->command) + req->cwd.len + 1 + req->error_msg.len + 1;
 	if (req->has_env)
 		bytes += total_len(req->env);
 	char **pointers = malloc((argc + envc + 2) * sizeof *pointers + bytes);

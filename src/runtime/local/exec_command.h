@@ -6,14 +6,14 @@
 #include <crex/runtime.h>
 
 struct exec_command {
-	void *block;             /* owned: all that the pointers below point to, but for a borrowed envp */
-	char **argv;             /* argv[0] is also the program that is searched */
+	void *block; /* owned: all that the pointers below point to, but for a borrowed envp */
+	char **argv; /* argv[0] is also the program that is searched */
 	char *const *envp;
 	const char *search_path; /* NULL: the default */
-	const char *cwd;         /* NULL: inherited */
+	const char *cwd;	 /* NULL: inherited */
 	const char *error_msg;
 	size_t error_msg_len;
-	char **shown;            /* the items of the request within argv */
+	char **shown; /* the items of the request within argv */
 	size_t n_shown;
 	bool is_list;
 	bool check;

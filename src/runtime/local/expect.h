@@ -12,13 +12,13 @@ int expect_new(const struct crex_str_list *list, struct expect **ret);
 void *expect_free(struct expect *e); /* returns NULL */
 
 struct expect_match {
-	size_t start, end; /* offsets in the text that was given */
+	size_t start, end;   /* offsets in the text that was given */
 	const char *pattern; /* borrowed; for a literal hit the string itself */
 };
 
 /* The earliest hit of any string in text; among equals the first in the list, literal before expression. `seen` is how
- * much of the text an earlier call has searched in vain, so that literals need not be looked for twice; an expression's hit may
- * begin at most 4096 bytes before it. */
+ * much of the text an earlier call has searched in vain, so that literals need not be looked for twice; an expression's
+ * hit may begin at most 4096 bytes before it. */
 bool expect_search(const struct expect *e, const char *text, size_t len, size_t seen, struct expect_match *ret);
 
 #endif

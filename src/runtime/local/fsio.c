@@ -37,9 +37,10 @@ static int encode_error(const unsigned char *s, size_t len, size_t at, size_t ch
 	while (surrogate_at(s + at + 3 * run, len - at - 3 * run))
 		run++;
 	if (run > 1)
-		return crex_error_set(err, CREX_E_UNICODE,
-				      "'utf-8' codec can't encode characters in position %zu-%zu: surrogates not allowed",
-				      characters, characters + run - 1);
+		return crex_error_set(
+			err, CREX_E_UNICODE,
+			"'utf-8' codec can't encode characters in position %zu-%zu: surrogates not allowed", characters,
+			characters + run - 1);
 	return crex_error_set(err, CREX_E_UNICODE,
 			      "'utf-8' codec can't encode character '\\u%04x' in position %zu: surrogates not allowed",
 			      surrogate_at(s + at, len - at), characters);

@@ -13,19 +13,21 @@
 #include <uv.h>
 
 struct local_config {
-	char *const *envp;         /* environment of children; borrowed for the engine's life */
-	bool adopt_orphans;        /* true in the server, false in a host program */
-	size_t max_sessions;       /* open sessions; one more is a LIMIT error */
-	size_t max_output;         /* bytes of output kept for one command: first and last half */
-	size_t max_file;           /* bytes that read_file returns at most; more is a LIMIT error */
-	size_t max_unzip;          /* bytes that one archive may expand to; 0: no limit */
-	size_t max_queue;          /* requests waiting in one session */
-	struct log *log;           /* may be NULL; commands and outputs appear at debug level only */
+	char *const *envp;   /* environment of children; borrowed for the engine's life */
+	bool adopt_orphans;  /* true in the server, false in a host program */
+	size_t max_sessions; /* open sessions; one more is a LIMIT error */
+	size_t max_output;   /* bytes of output kept for one command: first and last half */
+	size_t max_file;     /* bytes that read_file returns at most; more is a LIMIT error */
+	size_t max_unzip;    /* bytes that one archive may expand to; 0: no limit */
+	size_t max_queue;    /* requests waiting in one session */
+	struct log *log;     /* may be NULL; commands and outputs appear at debug level only */
 };
 
 /* The limits that swerex-remote has without options (server/options.c). */
-#define LOCAL_CONFIG_INIT \
-	{.max_sessions = 1024, .max_output = 64 << 20, .max_file = 64 << 20, .max_queue = 256}
+#define LOCAL_CONFIG_INIT                                                                            \
+	{                                                                                            \
+		.max_sessions = 1024, .max_output = 64 << 20, .max_file = 64 << 20, .max_queue = 256 \
+	}
 
 struct local;
 
@@ -39,7 +41,8 @@ typedef void (*local_execute_fn)(void *arg, struct crex_error *err, struct crex_
 typedef void (*local_text_fn)(void *arg, struct crex_error *err, char *text_take, size_t len); /* text: callee frees */
 typedef void (*local_done_fn)(void *arg, struct crex_error *err);
 
-void local_create_session(struct local *rt, const struct crex_create_session_request *req, local_session_fn done, void *arg);
+void local_create_session(struct local *rt, const struct crex_create_session_request *req, local_session_fn done,
+			  void *arg);
 void local_run_in_session(struct local *rt, const struct crex_bash_action *req, local_session_fn done, void *arg);
 void local_interrupt(struct local *rt, const struct crex_bash_interrupt_action *req, local_session_fn done, void *arg);
 void local_close_session(struct local *rt, struct crex_str name, local_done_fn done, void *arg);
@@ -54,7 +57,8 @@ void local_write_file(struct local *rt, const struct crex_write_file_request *re
  * place (unzip false) or extracts into target (unzip true); abort removes every trace. */
 struct local_upload;
 typedef void (*local_upload_begun_fn)(void *arg, struct crex_error *err, struct local_upload *up, int fd);
-void local_upload_begin(struct local *rt, struct crex_str target_path, bool unzip, local_upload_begun_fn done, void *arg);
+void local_upload_begin(struct local *rt, struct crex_str target_path, bool unzip, local_upload_begun_fn done,
+			void *arg);
 void local_upload_commit(struct local_upload *up, local_done_fn done, void *arg);
 void local_upload_abort(struct local_upload *up);
 

@@ -25,7 +25,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { MAX_LINKS = 40, TEMP_TRIES = 16, NEW_FILE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY };
+enum {
+	MAX_LINKS = 40,
+	TEMP_TRIES = 16,
+	NEW_FILE_FLAGS = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY
+};
 
 /* Where the links at the end of path lead; the last one need not exist. NULL with errno. */
 static char *resolve_links(const char *path)

@@ -10,15 +10,18 @@
 
 struct place {
 	const char *shown; /* borrowed: the path for error texts */
-	char *path;        /* the file itself: links at its end are resolved */
-	char *tmp;         /* the temporary file; NULL when it has no name (any more) */
-	int fd;            /* the temporary file, O_RDWR */
-	mode_t mode;       /* what the file gets */
+	char *path;	   /* the file itself: links at its end are resolved */
+	char *tmp;	   /* the temporary file; NULL when it has no name (any more) */
+	int fd;		   /* the temporary file, O_RDWR */
+	mode_t mode;	   /* what the file gets */
 	bool exists;
-	bool in_place;     /* devices, FIFOs, hard links, directories that we may not write to */
-	struct stat old;   /* if exists */
+	bool in_place;	 /* devices, FIFOs, hard links, directories that we may not write to */
+	struct stat old; /* if exists */
 };
-#define PLACE_INIT {.fd = -1}
+#define PLACE_INIT       \
+	{                \
+		.fd = -1 \
+	}
 
 /* path is borrowed until place_deinit. 0, or -1 with err. Directories are IS_A_DIRECTORY, files that may not be written
  * PERMISSION, as open(path, "w") would say; missing parents are made by place_commit only. */

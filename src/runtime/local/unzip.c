@@ -120,16 +120,16 @@ struct job {
 	int root; /* borrowed */
 	const struct unzip_limits *limits;
 	struct crex_error *err;
-	char *raw;         /* RAW_NAME_MAX + 1 */
-	char *chunk;       /* CHUNK */
-	uint64_t written;  /* of all entries */
-	int dir;           /* the directory opened last, -1: none */
+	char *raw;	     /* RAW_NAME_MAX + 1 */
+	char *chunk;	     /* CHUNK */
+	uint64_t written;    /* of all entries */
+	int dir;	     /* the directory opened last, -1: none */
 	struct buf dir_name; /* its name */
 };
 
 struct entry {
 	struct buf name; /* decoded, normalised, no slash at either end; empty: the root itself */
-	mode_t mode;     /* 0: none given */
+	mode_t mode;	 /* 0: none given */
 	bool is_dir;
 	uint64_t size;
 };
@@ -237,7 +237,8 @@ static int enter_dir(struct job *job, const char *name, size_t len, mode_t mode)
 		part[n] = '\0';
 		int r = mkdirat(fd, part, last && mode ? mode | 0700 : 0777);
 		bool made = r == 0;
-		int next = made || errno == EEXIST ? openat(fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		int next = made || errno == EEXIST ? openat(fd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+						   : -1;
 		int errnum = errno;
 		struct stat st;
 		/* a directory that came into being for its files gets its own mode when its entry follows; the umask
@@ -280,7 +281,8 @@ static int write_content(struct job *job, const struct entry *entry, int fd)
 		size += (uint64_t)n;
 		job->written += (uint64_t)n;
 		if (job->limits->max_bytes && job->written > job->limits->max_bytes)
-			return crex_error_set(job->err, CREX_E_LIMIT, "archive expands to more than the limit of %llu bytes",
+			return crex_error_set(job->err, CREX_E_LIMIT,
+					      "archive expands to more than the limit of %llu bytes",
 					      (unsigned long long)job->limits->max_bytes);
 		int r = fs_write_all(fd, job->chunk, (size_t)n);
 		if (r < 0)
@@ -298,8 +300,9 @@ static int extract_file(struct job *job, const struct entry *entry)
 		return -1;
 	int r = unzOpenCurrentFile(job->zip);
 	if (r != UNZ_OK)
-		return r == UNZ_INTERNALERROR ? crex_error_set_errno(job->err, ENOMEM, NULL)
-					      : fail_entry(job, "Bad magic number for file header: zip entry", name, "");
+		return r == UNZ_INTERNALERROR
+			       ? crex_error_set_errno(job->err, ENOMEM, NULL)
+			       : fail_entry(job, "Bad magic number for file header: zip entry", name, "");
 	r = write_content(job, entry, fd);
 	if (unzCloseCurrentFile(job->zip) == UNZ_CRCERROR && r == 0)
 		return fail_entry(job, "Bad CRC-32 for file", name, "");
@@ -359,7 +362,10 @@ int unzip_extract(int zip_fd, int dir_fd, const struct unzip_limits *limits, str
 	struct stat st;
 	if (fstat(zip_fd, &st) < 0)
 		return crex_error_set_errno(err, errno, NULL);
-	struct job job = {.root = dir_fd, .limits = limits, .err = err, .dir = -1,
+	struct job job = {.root = dir_fd,
+			  .limits = limits,
+			  .err = err,
+			  .dir = -1,
 			  .source = {.fd = zip_fd, .size = (uint64_t)st.st_size}};
 	if (is_empty_archive(&job.source))
 		return 0;
@@ -369,7 +375,7 @@ int unzip_extract(int zip_fd, int dir_fd, const struct unzip_limits *limits, str
 	job.raw = raw;
 	job.chunk = chunk;
 	buf_init(&job.dir_name, UNZIP_MAX_NAME);
-	zlib_filefunc64_def funcs = {source_open, source_read, source_write, source_tell,
+	zlib_filefunc64_def funcs = {source_open, source_read,	source_write, source_tell,
 				     source_seek, source_close, source_error, &job.source};
 	job.zip = unzOpen2_64("", &funcs);
 	int r = job.zip ? extract_all(&job) : fail(&job, "File is not a zip file");

@@ -174,7 +174,8 @@ static void begin_finished(uv_work_t *work, int status)
 	upload_free(up);
 }
 
-void local_upload_begin(struct local *rt, struct crex_str target_path, bool unzip, local_upload_begun_fn done, void *arg)
+void local_upload_begin(struct local *rt, struct crex_str target_path, bool unzip, local_upload_begun_fn done,
+			void *arg)
 {
 	struct local_upload *up = calloc(1, sizeof *up);
 	if (!up) {
