@@ -62,17 +62,12 @@ static enum match match_report(const struct scanner *s, const char *p, size_t n,
 	if (n < 2)
 		return MATCH_PARTIAL;
 	char kind = p[1];
+	if (kind != 'E' && kind != 'S' && kind != 'P')
+		return MATCH_NO;
 	struct reader r = {p + 2, p + n};
-	*ret = (struct scan_event){.kind = SCAN_NONE};
-	switch (kind) {
-	case 'E': ret->kind = SCAN_END; break;
-	case 'N': ret->kind = SCAN_NO_PROMPT; break;
-	case 'S': ret->kind = SCAN_ABORT; break;
-	case 'P': ret->kind = SCAN_PROMPT; break;
-	default: return MATCH_NO;
-	}
+	*ret = (struct scan_event){.kind = kind == 'E' ? SCAN_END : kind == 'S' ? SCAN_ABORT : SCAN_PROMPT};
 	enum match m = match_nonce(&r, kind == 'E' ? s->command_nonce : s->session_nonce);
-	if (m == MATCH_FULL && kind != 'N')
+	if (m == MATCH_FULL)
 		m = match_number(&r, &ret->status);
 	if (m == MATCH_FULL && kind == 'P')
 		m = match_number(&r, &ret->prompt_number);
@@ -80,8 +75,6 @@ static enum match match_report(const struct scanner *s, const char *p, size_t n,
 		m = match_number(&r, &ret->jobs);
 	if (m == MATCH_FULL && kind == 'S')
 		m = match_flag(&r, &ret->not_started);
-	if (m == MATCH_FULL && r.p == r.end)
-		return MATCH_PARTIAL;
 	return m == MATCH_FULL && *r.p != FS ? MATCH_NO : m;
 }
 

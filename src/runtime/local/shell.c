@@ -6,10 +6,7 @@
  *
  *     { <put back $?, $_, set flags, traps>
  *     <the user's command>
- *     }; { <E to the terminal; report through the pipe; take flags and traps away; tidy up> }; <N if no prompt will show>
- *
- * E comes first, so that the client has its answer while bash still makes the report: that takes longer than all that
- * stands before it. The report must be in by the time of the prompt only.
+ *     }; { <report through the pipe, take flags and traps away> }; <tidy up, E report to the terminal>
  *
  * Flags and traps (xtrace, verbose, errexit, functrace, DEBUG, ERR) are in force only while the user's command runs;
  * our own words run without them, the first of them with their trace going to the sink. The report goes through a pipe
@@ -25,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A $_ larger than the pipe would block the shell before its prompt. */
+/* A $_ or a trap larger than the pipe would block the shell before E. */
 enum { FIELD_MAX = 1024 * 1024, LAST_ARG_MAX = 16384 };
 
 void shell_state_init(struct shell_state *st)
@@ -46,14 +43,13 @@ void shell_state_deinit(struct shell_state *st)
 }
 
 /* The constant parts, as functions that bash has parsed once: parsing them anew for every command would cost more than
- * all else. __crex_a says E, takes the flags away and begins the report, __crex_z tidies up and ends it, __crex_s says S.
- * They are called by name on lines that are eval'd at the top level; the traps are handled there, since inside a function
- * DEBUG and ERR can't be seen. __crex_r, _d, _p and _n do what is seldom needed. If the user unsets them, the recovery
- * defines them again.
+ * all else. __crex_a reports and takes the flags away, __crex_z tidies up and says E, __crex_s says S. They are called
+ * by name on lines that are eval'd at the top level; __crex_r, _d and _p do what is seldom needed; the traps are handled there, since inside a function DEBUG and ERR
+ * can't be seen. If the user unsets them, the recovery defines them again.
  *
  * PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is set
  * by printf because a user may have made it readonly: an assignment would make bash give up the list. Where stderr is no
- * terminal no prompt would reach us, and a file should not get one: N says so. What the user's program has left unread
+ * terminal no prompt would reach us, and a file should not get one: E says so. What the user's program has left unread
  * on the terminal would be run as a command: it is read away. A shell that reads its commands from elsewhere than the
  * terminal (`exec <file`) would run that file: stdin is put back. The last eval in __crex_s is for bash's parser, which
  * after an unfinished [[ refuses the next [[, once. */
@@ -61,27 +57,29 @@ static int append_functions(struct buf *out, const char *session_nonce)
 {
 	return buf_printf(
 		out,
-		"__crex_a() { \\builtin printf \"\\034E$1:$2\\034\" >&59; __crex_b \"$@\"; }\n"
-		"__crex_b() { \\builtin printf \"$1:$3:%%s:%%q:$1:\" \"${BASH_XTRACEFD-}\" \"${4:0:%d}\"; }\n"
-		"__crex_z() { [[ -t 0 && -t 60 && $SHELLOPTS${PS1-}${PS0-}${PS2-}${PROMPT_COMMAND+1} = "
-		"'braceexpand:hashall:interactive-comments:monitor\\034P%s:$?:\\#:\\j\\034' ]] || __crex_r; "
-		"\\builtin read -rt0 -u59 && __crex_d; \\builtin printf \":$1:\"; [[ -t 60 ]] || __crex_n; }\n"
-		"__crex_r() { \\builtin set +xveT +o emacs +o vi; [[ -t 0 ]] || \\exec <&59; \\builtin unset -v PROMPT_COMMAND; "
-		"__crex_p '\\034P%s:$?:\\#:\\j\\034'; }\n"
+		"__crex_a() { [[ $- != *[xveT]* ]] || \\builtin set +xveT; "
+		"\\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' \"$1\" \"$2\" \"$3\" \"${BASH_XTRACEFD-}\" \"${4:0:%d}\" \"$1\"; "
+		"[[ -t 0 && ! ${PROMPT_COMMAND+1} && ! -o emacs && ! -o vi ]] || __crex_r; "
+		"\\builtin read -r -t 0 -u 59 && __crex_d; }\n"
+		"__crex_r() { [[ -t 0 ]] || \\exec <&59; \\builtin unset -v PROMPT_COMMAND; "
+		"[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; }\n"
 		"__crex_d() { \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
-		"__crex_p() { \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; \\builtin printf -v PS1 %%s \"$1\"; }\n"
-		"__crex_n() { __crex_p ''; \\builtin printf '\\034N%s\\034' >&59; }\n"
+		"__crex_z() { [[ -t 2 ]]; \\builtin printf '\\034E%%s:%%s\\034' \"$1\" \"$?\" >&59; "
+		"[[ -t 2 && $PS1 = '\\034P%s:$?:\\#:\\j\\034' && ! ${PS0-}${PS2-} ]] || __crex_p; }\n"
+		"__crex_p() { { \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
+		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; } 2>&57; "
+		"[[ -t 2 ]] || \\builtin printf -v PS1 '' 2>&57; \\builtin :; }\n"
 		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
 		"\\builtin eval '[[ x ]]' 2>&57; }\n",
-		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce, session_nonce);
+		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce);
 }
 
-static int append_epilogue(struct buf *out, const struct shell_state *st, const char *nonce)
+static int append_epilogue(struct buf *out, const char *nonce)
 {
-	int r = buf_printf(out,
-			   "{ __crex_a %s \"$?\" \"$-\" \"${_-}\"; \\builtin trap -p; __crex_z %s; } 60>&2 >&56 2>&57",
-			   nonce, nonce);
-	return r == 0 && st && st->xtrace_fd.len > 0 ? buf_printf(out, " %s>&57", st->xtrace_fd.data) : r;
+	return buf_printf(out,
+			  "{ __crex_a %s \"$?\" \"$-\" \"${_-}\"; \\builtin trap -p DEBUG ERR; \\builtin trap - DEBUG ERR; "
+			  "\\builtin printf ':%%s:' %s; } >&56 2>&57; __crex_z %s\n",
+			  nonce, nonce, nonce);
 }
 
 /* Quoted so that a leading "~/" and "$NAME" still expand, as they do where upstream writes `source PATH`. */
@@ -131,14 +129,13 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 		r = buf_append_str(out, "{ \\builtin set +o history +o emacs +o vi +H; \\builtin unset -v MAILCHECK; "
 					"IGNOREEOF=1000; \\builtin :; } >&57 2>&57\n");
 	r = r < 0 ? r : append_functions(out, session_nonce);
-	r = r < 0 ? r : append_epilogue(out, NULL, nonce);
-	return r < 0 ? r : buf_append_char(out, '\n');
+	return r < 0 ? r : append_epilogue(out, nonce);
 }
 
 /* The leading Ctrl-U takes away what may stand on the line already. */
 const char *shell_typed_line(void)
 {
-	return "\025 \\builtin read -rd '' -u58 __crex; \\builtin eval \"$__crex\" || __crex_s\n";
+	return "\025 IFS= \\builtin read -r -d '' -u 58 __crex; \\builtin eval \"$__crex\" || __crex_s\n";
 }
 
 static int append_trap(struct buf *out, const struct buf *trap)
@@ -156,7 +153,7 @@ static int append_trap(struct buf *out, const struct buf *trap)
 static int append_prologue(struct buf *out, const struct shell_state *st, bool checked)
 {
 	bool observed = st->trap_debug.len > 0 || strpbrk(st->flags, "xv");
-	int r = buf_append_str(out, "{ \\builtin unset __crex; ");
+	int r = buf_append_str(out, "{ \\builtin unset -v __crex; ");
 	if (checked)
 		r = r < 0 ? r : buf_append_str(out, "\\builtin unset -f __crex; ");
 	if (st->has_jobs)
@@ -225,7 +222,7 @@ int shell_append_command(struct buf *out, const struct shell_state *st, struct c
 	r = r < 0 ? r : append_prologue(out, st, checked);
 	r = r < 0 ? r : append_user_text(out, command);
 	r = r < 0 ? r : buf_append_str(out, "}; ");
-	r = r < 0 ? r : append_epilogue(out, st, nonce);
+	r = r < 0 ? r : append_epilogue(out, nonce);
 	return r < 0 ? r : buf_append_char(out, '\0');
 }
 
@@ -233,7 +230,7 @@ int shell_append_recovery(struct buf *out, const char *session_nonce, const char
 {
 	int r = buf_append_str(out, "\\builtin unset -v __crex; \\builtin unset -f __crex; ");
 	r = r < 0 ? r : append_functions(out, session_nonce);
-	r = r < 0 ? r : append_epilogue(out, NULL, nonce);
+	r = r < 0 ? r : append_epilogue(out, nonce);
 	return r < 0 ? r : buf_append_char(out, '\0');
 }
 
@@ -295,12 +292,12 @@ bool shell_parse_report(const char *data, size_t len, const char *nonce, struct 
 	memcpy(colon_nonce + 1 + n, ":", 2);
 
 	struct cursor c = {data, data + len};
-	struct crex_str skipped, flags, xtrace_fd, last_arg, traps;
-	if (!take_until(&c, colon_nonce + 1, &skipped) || !take_until(&c, ":", &flags) ||
-	    !take_until(&c, ":", &xtrace_fd) || !take_until(&c, colon_nonce, &last_arg) ||
-	    !take_until(&c, colon_nonce, &traps))
+	struct crex_str skipped, status, flags, xtrace_fd, last_arg, traps;
+	if (!take_until(&c, colon_nonce + 1, &skipped) || !take_until(&c, ":", &status) || !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd) ||
+	    !take_until(&c, colon_nonce, &last_arg) || !take_until(&c, colon_nonce, &traps))
 		return false;
 
+	st->status = atoi(status.ptr) & 0xFF;
 	size_t k = 0;
 	for (const char *f = "xveT"; *f; f++)
 		if (flags.len && memchr(flags.ptr, *f, flags.len))

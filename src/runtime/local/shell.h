@@ -15,8 +15,8 @@ enum { SHELL_FD_REPORT_IN = 8, SHELL_FD_TEXT_IN = 9 };
 
 /* What has to be put back before the user's next command, so that it finds the shell as the last one left it. */
 struct shell_state {
-	int status;             /* $?, from E */
-	bool has_jobs;          /* the shell knows of jobs, running or ended; from the prompt */
+	int status;             /* $? */
+	bool has_jobs;          /* the shell knows of jobs, running or ended */
 	char flags[8];          /* those of "xveT" that are on */
 	struct buf last_arg;    /* $_, quoted by bash's %q */
 	struct buf xtrace_fd;   /* $BASH_XTRACEFD, digits or empty */
@@ -46,8 +46,7 @@ int shell_append_recovery(struct buf *out, const char *session_nonce, const char
 /* Typed when a function of the user's has taken the place of `builtin` itself. */
 const char *shell_unhijack_line(void);
 
-/* Reads the report of the command `nonce` out of what came through the pipe: all but status and has_jobs. false: it
- * isn't there whole; st is untouched. */
+/* Reads the report of the command `nonce` out of what came through the pipe. false: it isn't there whole; st is untouched. */
 bool shell_parse_report(const char *data, size_t len, const char *nonce, struct shell_state *st);
 
 /* Only blanks, newlines and comments: nothing for bash to do. */
