@@ -59,6 +59,8 @@ static void finish(struct call *call)
 {
 	struct server *srv = call->srv;
 	struct http_exchange *waiters = NULL;
+	if (!call->content)
+		idem_relieve(srv->idem);
 	if (call->idem) {
 		waiters = *idem_waiters(call->idem);
 		*idem_waiters(call->idem) = NULL;
@@ -161,6 +163,8 @@ static void answer(struct call *call, enum result_kind kind)
 
 static void answer_error(struct call *call, struct crex_error *err)
 {
+	if (err->code == CREX_E_MEMORY)
+		idem_relieve(call->srv->idem);
 	crex_error_move(&call->err, err);
 	answer(call, RESULT_ERROR);
 }

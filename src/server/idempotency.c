@@ -10,7 +10,8 @@
  * command that was never this one.)
  *
  * A reply that alone is over max_bytes can't be kept. Its entry stays, with a short reply in its place that says that
- * the request has run: a second run would be worse than a lost output. */
+ * the request has run: a second run would be worse than a lost output. So it is with all larger ones when memory is
+ * short: they must not be what keeps the server from its work. */
 #include "server/idempotency.h"
 
 #include <stdlib.h>
@@ -226,8 +227,8 @@ struct http_exchange **idem_waiters(struct idem_entry *e)
 
 static struct http_content *has_run(void)
 {
-	static const char text[] = "{\"swerexception\":{\"message\":\"this request has run already; its reply was too "
-				   "large to be kept\",\"class_path\":\"swerex.exceptions.SwerexException\","
+	static const char text[] = "{\"swerexception\":{\"message\":\"this request has run already; its reply could not "
+				   "be kept\",\"class_path\":\"swerex.exceptions.SwerexException\","
 				   "\"traceback\":\"\",\"extra_info\":{}}}";
 	struct http_content *c = http_content_new(sizeof text);
 	if (c && buf_append(&c->body, text, sizeof text - 1) < 0)
@@ -252,6 +253,30 @@ void idem_finish(struct idem *s, struct idem_entry *e, int status, struct http_c
 	s->n_stored++;
 	s->bytes += e->bytes;
 	drop_surplus(s, now_ms);
+}
+
+void idem_relieve(struct idem *s)
+{
+	enum { WORTH_IT = 2048 };
+	struct http_content *instead = NULL;
+	struct idem_entry *next;
+	for (struct idem_entry *e = s->oldest; e; e = next) {
+		next = e->newer;
+		if (e->content->body.cap < WORTH_IT)
+			continue;
+		s->bytes -= e->content->body.cap;
+		e->bytes -= e->content->body.cap;
+		e->content = http_content_unref(e->content);
+		if (!instead)
+			instead = has_run();
+		if (!instead) {
+			drop(s, e);
+			continue;
+		}
+		e->content = http_content_ref(instead);
+		e->status = 511;
+	}
+	http_content_unref(instead);
 }
 
 size_t idem_count(const struct idem *s)

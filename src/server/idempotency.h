@@ -42,6 +42,9 @@ struct http_exchange **idem_waiters(struct idem_entry *e);
  * memory for a reply; a repeat will be told that the request has run. */
 void idem_finish(struct idem *s, struct idem_entry *e, int status, struct http_content *content, uint64_t now_ms);
 
+/* Memory is short: large replies go, in favour of the short one for what has run and can't be told again. */
+void idem_relieve(struct idem *s);
+
 size_t idem_count(const struct idem *s); /* stored ones */
 size_t idem_bytes(const struct idem *s);
 

@@ -1,8 +1,8 @@
 /* server/main.c: swerex-remote: start, run, and an orderly end.
  *
  * The order of the first steps is what matters here. What children will get back (nice value, limits, environment) is
- * recorded before this process changes its own; the token leaves argv and the environment before anything listens;
- * the size of libuv's pool is set before its first use. Before all of it closed standard descriptors are filled, since
+ * recorded before this process changes its own; the token leaves argv and the environment before anything listens; what
+ * can't be done without later is reserved (reserve.c). Before all of it closed standard descriptors are filled, since
  * whatever was opened in their places next would be taken for them: stray output would go into a socket or a pipe of
  * ours, and libuv refuses to close such a number. All state lives in one struct on main's stack.
  *
@@ -14,7 +14,9 @@
 #include "proc/spawn.h"
 #include "proc/tree.h"
 #include "server/guardian.h"
+#include "server/reserve.h"
 #include "server/server.h"
+#include "wire/json_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,9 +157,6 @@ static void prepare_process(void)
 	mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 	mallopt(M_TRIM_THRESHOLD, 512 * 1024);
 #endif
-	char workers[8];
-	snprintf(workers, sizeof workers, "%d", WORKERS);
-	setenv("UV_THREADPOOL_SIZE", workers, 1);
 }
 
 /* Says where it listens: for people, and for the programs that asked for port 0. */
@@ -272,9 +271,16 @@ static int serve(struct program *p)
 	if (!envp)
 		return die("out of memory", NULL);
 	prepare_process();
+	json_memory_install();
+	reserve_memory();
 	int r = uv_loop_init(&p->loop);
 	if (r < 0)
 		return die("no event loop", uv_strerror(r));
+	r = reserve_workers(&p->loop, WORKERS);
+	if (r < 0) {
+		uv_loop_close(&p->loop);
+		return die("can't start a thread", strerror(-r));
+	}
 	if (make_server(p, envp) != 0 || start_listening(p) != 0) {
 		take_down(p);
 		return EXIT_BAD_START;

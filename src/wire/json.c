@@ -10,6 +10,7 @@
  * follows one of four characters; a body with fewer bytes than the bound is not looked at. */
 #include "wire/json.h"
 #include "base/cleanup.h"
+#include "wire/json_memory.h"
 
 #include <errno.h>
 #include <math.h>
@@ -146,7 +147,7 @@ static int rewrite(struct rewrite *w)
 static int load(const char *text, size_t len, json_t **ret_root, struct json_problem *ret_problem)
 {
 	json_error_t e;
-	json_t *root = json_loadb(len ? text : "", len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
+	json_t *root = json_memory_load(len ? text : "", len, JSON_ALLOW_NUL | JSON_DECODE_ANY, &e);
 	if (root) {
 		*ret_root = root;
 		return 0;

@@ -1,6 +1,7 @@
 """Many of everything at once: nothing waits for anything else."""
 
 import asyncio
+import os
 import socket
 import statistics
 import subprocess
@@ -8,6 +9,8 @@ import sys
 import threading
 import time
 
+import pytest
+from client import HttpError
 from rawhttp import request
 from server import SLOW, wait_until
 
@@ -165,3 +168,50 @@ def test_mixture(start, tmp_path):
         await box.rt.close_session(name)
 
     box.gather(*[client(number) for number in range(1, 17)])
+
+
+@pytest.mark.skipif(SLOW > 1, reason="sanitizers need terabytes of address space")
+@pytest.mark.parametrize("mebibytes", [8, 12, 24, 48, 96, 192, 320])
+def test_short_address_space(start, tmp_path, mebibytes):
+    """What there is no memory for is told; the server lives and goes on. See reserve.c and json_memory.c."""
+    box = start(wrap=["prlimit", f"--as={mebibytes << 20}"])
+
+    def large(size):
+        return [box.rt.write_file(tmp_path / f"{size}", "x" * size),
+                box.rt.execute(f"head -c {size} /dev/zero | tr '\\0' y", shell=True),
+                box.rt.run_in_session(f"head -c {size} /dev/zero | tr '\\0' z", timeout=20),
+                box.rt.execute("true " + "#" * (size // 2), shell=True)]
+
+    def check(results):
+        for result in results:
+            if isinstance(result, HttpError):
+                assert result.status in (413, 503), result
+            elif isinstance(result, Exception):
+                assert isinstance(result, (MemoryError, OSError, ValueError)) or "out of memory" in str(result), repr(result)
+
+    pid = box.server.pid()
+    check(box.gather(box.rt.create_session(), return_exceptions=True))
+    for size in (1 << 20, 6 << 20, 20 << 20):
+        for one in large(size):
+            check(box.gather(one, return_exceptions=True))
+        check(box.gather(*large(size), return_exceptions=True))
+    check(box.gather(*[one for _ in range(8) for one in large(3 << 20)], return_exceptions=True))
+    check(box.gather(*[box.rt.create_session(str(number)) for number in range(10)], return_exceptions=True))
+    connections = [socket.create_connection(("127.0.0.1", box.server.port)) for _ in range(600)]
+    for connection in connections:
+        connection.close()
+    last = []
+
+    def works():
+        last[:] = box.gather(box.rt.execute(["true"]), return_exceptions=True)
+        return not isinstance(last[0], Exception)
+
+    wait_until(works, "it works as before")
+    assert os.path.exists(f"/proc/{pid}") and box.server.pid() == pid
+    assert box.server.terminate() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a user of its own to limit")
+def test_no_room_for_a_thread(start):
+    with pytest.raises(AssertionError, match="ended with 1: swerex-remote: can't start a thread"):
+        start("--no-guardian", user=54997, wrap=["prlimit", "--nproc=1"])

@@ -74,6 +74,33 @@ static void test_count_is_bounded(void **state)
 	idem_free(s);
 }
 
+static void test_relief(void **state)
+{
+	(void)state;
+	struct idem *s = idem_new(&(struct idem_config){100, 1 << 20, 1000});
+	struct idem_entry *e;
+	struct http_content *c = NULL;
+	char big[6000];
+	memset(big, 'x', sizeof big);
+	big[sizeof big - 1] = '\0';
+	for (const char *id = "abcdef"; *id; id++) {
+		char name[2] = {*id, '\0'};
+		assert_int_equal(begin(s, name, "", 0, &e, &c), IDEM_NEW);
+		finish(s, e, *id % 2 ? big : "small", 0);
+	}
+	assert_true(idem_bytes(s) > 3 * sizeof big);
+	for (int i = 0; i < 2; i++) {
+		idem_relieve(s);
+		assert_int_equal(idem_count(s), 6);
+		assert_true(idem_bytes(s) < sizeof big);
+		assert_int_equal(begin(s, "a", "", 0, &e, &c), IDEM_STORED);
+		assert_non_null(strstr(c->body.data, "has run already"));
+		assert_int_equal(begin(s, "b", "", 0, &e, &c), IDEM_STORED);
+		assert_string_equal(c->body.data, "small");
+	}
+	idem_free(s);
+}
+
 static void test_bytes_and_age(void **state)
 {
 	(void)state;
@@ -116,6 +143,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_new_pending_stored),
 		cmocka_unit_test(test_count_is_bounded),
+		cmocka_unit_test(test_relief),
 		cmocka_unit_test(test_bytes_and_age),
 		cmocka_unit_test(test_tokens),
 	};
