@@ -12,11 +12,11 @@
 #include <string.h>
 #include <time.h>
 
-#define die(...)                                               \
-	do {                                                   \
-		fprintf(stderr, __VA_ARGS__);                  \
-		fprintf(stderr, " (%s)\n", strerror(errno));   \
-		exit(1);                                       \
+#define die(...)                                             \
+	do {                                                 \
+		fprintf(stderr, __VA_ARGS__);                \
+		fprintf(stderr, " (%s)\n", strerror(errno)); \
+		exit(1);                                     \
 	} while (0)
 
 static inline double now_us(void)

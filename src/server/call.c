@@ -15,14 +15,22 @@
 
 enum { DECODE_INLINE_MAX = 128 * 1024, ENCODE_INLINE_MAX = 1024 * 1024 };
 
-enum result_kind { RESULT_ERROR, RESULT_CREATED, RESULT_OBSERVATION, RESULT_EXECUTED, RESULT_TEXT, RESULT_CLOSED, RESULT_EMPTY };
+enum result_kind {
+	RESULT_ERROR,
+	RESULT_CREATED,
+	RESULT_OBSERVATION,
+	RESULT_EXECUTED,
+	RESULT_TEXT,
+	RESULT_CLOSED,
+	RESULT_EMPTY
+};
 
 struct call {
 	struct server *srv;
 	const struct route *route;
 	struct http_exchange *ex;
 	struct idem_entry *idem; /* NULL: no request id */
-	struct buf body;         /* of a big request only */
+	struct buf body;	 /* of a big request only */
 	struct wire_doc *doc;
 	struct wire_request req;
 	struct buf detail;
@@ -66,8 +74,8 @@ static void finish(struct call *call)
 		*idem_waiters(call->idem) = NULL;
 		idem_finish(srv->idem, call->idem, call->status, call->content, uv_now(srv->loop));
 	}
-	server_log_reply(srv, server_log_level(call->route, call->status), call->route->method, call->route->path, call->id,
-			 call->status, call->started_ns);
+	server_log_reply(srv, server_log_level(call->route, call->status), call->route->method, call->route->path,
+			 call->id, call->status, call->started_ns);
 	while (waiters) {
 		struct http_exchange *ex = waiters;
 		waiters = *http_next(ex);

@@ -227,9 +227,10 @@ struct http_exchange **idem_waiters(struct idem_entry *e)
 
 static struct http_content *has_run(void)
 {
-	static const char text[] = "{\"swerexception\":{\"message\":\"this request has run already; its reply could not "
-				   "be kept\",\"class_path\":\"swerex.exceptions.SwerexException\","
-				   "\"traceback\":\"\",\"extra_info\":{}}}";
+	static const char text[] =
+		"{\"swerexception\":{\"message\":\"this request has run already; its reply could not "
+		"be kept\",\"class_path\":\"swerex.exceptions.SwerexException\","
+		"\"traceback\":\"\",\"extra_info\":{}}}";
 	struct http_content *c = http_content_new(sizeof text);
 	if (c && buf_append(&c->body, text, sizeof text - 1) < 0)
 		return http_content_unref(c);
@@ -239,7 +240,8 @@ static struct http_content *has_run(void)
 void idem_finish(struct idem *s, struct idem_entry *e, int status, struct http_content *content, uint64_t now_ms)
 {
 	size_t overhead = sizeof *e + sizeof *content + e->id_len;
-	bool fits = content && content->body.cap < s->config.max_bytes && content->body.cap + overhead <= s->config.max_bytes;
+	bool fits = content && content->body.cap < s->config.max_bytes &&
+		    content->body.cap + overhead <= s->config.max_bytes;
 	e->content = fits ? http_content_ref(content) : has_run();
 	if (!e->content) {
 		drop(s, e);

@@ -19,8 +19,8 @@ struct idem_config {
 };
 
 struct idem_key {
-	const void *route;   /* identity of method and path */
-	struct crex_str id;  /* X-Request-ID */
+	const void *route;  /* identity of method and path */
+	struct crex_str id; /* X-Request-ID */
 	struct crex_str body;
 };
 

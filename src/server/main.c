@@ -172,12 +172,13 @@ static int start_listening(struct program *p)
 	if (r == 0)
 		r = http_server_listen(p->srv.http, fd);
 	if (r < 0) {
-		const char *why = r == -ENOENT && !opt->unix_socket ? "not an address nor a name in /etc/hosts" :
-								       strerror(-r);
+		const char *why =
+			r == -ENOENT && !opt->unix_socket ? "not an address nor a name in /etc/hosts" : strerror(-r);
 		if (opt->unix_socket)
 			fprintf(stderr, "swerex-remote: can't listen on %s: %s\n", opt->unix_socket, why);
 		else
-			fprintf(stderr, "swerex-remote: can't listen on %s port %u: %s\n", opt->host, (unsigned)opt->port, why);
+			fprintf(stderr, "swerex-remote: can't listen on %s port %u: %s\n", opt->host,
+				(unsigned)opt->port, why);
 		return EXIT_BAD_START;
 	}
 	bool v6 = !opt->unix_socket && strchr(opt->host, ':');
@@ -218,8 +219,9 @@ static int make_server(struct program *p, char *const *envp)
 		.min_rate = (unsigned)o->min_rate,
 		.log = &p->log,
 	};
-	const struct idem_config kept = {
-		.max_count = o->idempotency_count, .max_bytes = o->idempotency_bytes, .max_age_ms = o->idempotency_age_ms};
+	const struct idem_config kept = {.max_count = o->idempotency_count,
+					 .max_bytes = o->idempotency_bytes,
+					 .max_age_ms = o->idempotency_age_ms};
 	srv->loop = &p->loop;
 	srv->opt = o;
 	srv->log = &p->log;

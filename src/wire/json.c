@@ -1,9 +1,10 @@
 /* wire/json.c: jansson reads the body; what only Python accepts is rewritten first.
  *
- * The clients are Python programs. Their json.dumps writes NaN and Infinity (a timeout of float("inf")), integers of any
- * size and lone surrogates as \udcXX; jansson refuses all of these, rightly. Such bodies are rare, so nothing is spent
- * on them until the parser has failed: then one pass over the bytes replaces the literals by stand-ins that jansson
- * takes (json.h lists them) and the result is parsed again. A body that the pass leaves as it was is simply broken.
+ * The clients are Python programs. Their json.dumps writes NaN and Infinity (a timeout of float("inf")), integers of
+ * any size and lone surrogates as \udcXX; jansson refuses all of these, rightly. Such bodies are rare, so nothing is
+ * spent on them until the parser has failed: then one pass over the bytes replaces the literals by stand-ins that
+ * jansson takes (json.h lists them) and the result is parsed again. A body that the pass leaves as it was is simply
+ * broken.
  *
  * Memory: a string in the tree costs about its length in the body, but an empty object of two bytes costs two hundred.
  * So the tree is bounded by its number of values, which is counted before anything is built. Each value but the first
@@ -85,7 +86,8 @@ static int rewrite_number(struct rewrite *w)
 {
 	const char *start = w->at, *p = start + (*start == '-');
 	bool integer = p < w->end && *p != '0';
-	for (; p < w->end && (*p == '+' || *p == '-' || *p == '.' || (*p | 0x20) == 'e' || (*p >= '0' && *p <= '9')); p++)
+	for (; p < w->end && (*p == '+' || *p == '-' || *p == '.' || (*p | 0x20) == 'e' || (*p >= '0' && *p <= '9'));
+	     p++)
 		integer = integer && *p >= '0' && *p <= '9';
 	w->at = p;
 	size_t len = (size_t)(p - start);
