@@ -59,7 +59,7 @@ def extras(server):
     return {key: value for key, value in reply.items() if key not in ("stdout", "stderr", "exit_code")}
 
 
-def session_works(server, proc=True):
+def session_works(server):
     server.ok("/create_session", startup_timeout=20)
     assert server.run("echo hello; cd /tmp")["output"].rstrip("\n").endswith("hello")
     reply = server.run("pwd; false", check="silent")
@@ -70,21 +70,22 @@ def session_works(server, proc=True):
     error = server.error("/run_in_session", action_type="bash", command="echo partial; sleep 60", timeout=0.5)
     assert error["class_path"] == "swerex.exceptions.CommandTimeoutError"
     assert server.post("/run_in_session", action_type="bash_interrupt")[0] == 200
-    if not proc and server.post("/close_session")[0] == 511:
-        # without /proc nobody can tell what runs in the foreground: the interrupt may end the session, but then the
-        # name is free
-        server.ok("/create_session", startup_timeout=20)
-    elif not proc:
-        return
     assert server.run("echo again")["output"] == "again\n"
+    # a program that takes its time over the interrupt is not taken for the prompt
+    server.ok("/write_file", path="/tmp/slow", content="trap 'sleep 0.3; echo in order >/tmp/ended; exit 7' INT\n"
+              "echo up; while :; do sleep 0.05; done\n")
+    server.error("/run_in_session", action_type="bash", command="rm -f /tmp/ended; sh /tmp/slow", timeout=0.5)
+    server.ok("/run_in_session", action_type="bash_interrupt", timeout=10, n_retry=1)
+    assert server.ok("/read_file", path="/tmp/ended")["content"] == "in order\n"
+    assert server.run("echo third")["output"] == "third\n"
     server.ok("/close_session")
 
 
-def works(server, proc=True):
+def works(server):
     assert server.request("GET", "/is_alive") == (200, {"is_alive": True, "message": ""})
     execute_works(server)
     files_work(server)
-    session_works(server, proc)
+    session_works(server)
 
 
 @pytest.mark.parametrize("binary", BINARIES)
@@ -105,7 +106,7 @@ def test_root(serve, root):
 
 @pytest.mark.parametrize("root", ["busybox", "bookworm"])
 def test_root_without_proc(serve, root):
-    works(serve(root, proc=False), proc=False)
+    works(serve(root, proc=False))
 
 
 def test_root_without_bash(serve):

@@ -226,7 +226,7 @@ bool session_at_prompt(const struct session *s)
 	unsigned long arg0;
 	ssize_t n = read_proc(s, "stat", text, sizeof text);
 	if (n < 0)
-		return true; /* no /proc to ask: believe the prompt */
+		return tcgetpgrp(s->master) == s->pid; /* no /proc to ask whether it sleeps */
 	const char *p = strrchr(text, ')');
 	if (!p || sscanf(p + 1, " %c %d %d %d %d %d", &state, &ppid, &pgrp, &session, &tty, &tpgid) != 6)
 		return false;
