@@ -73,6 +73,15 @@ def test_unknown_error_handler(box, tmp_path):
     assert "unknown error handler name 'whatever'" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "tab\t\x01\x7f", "it's", 'say "hi"', "'\"", "back\\slash", "\u00e9\u20ac", "no\u00a0break"])
+def test_names_in_errors_read_as_pythons(box, tmp_path, name):
+    with pytest.raises(FileNotFoundError) as expected:
+        open(tmp_path / name)
+    with pytest.raises(FileNotFoundError) as caught:
+        box.read_file(tmp_path / name)
+    assert str(caught.value) == str(expected.value)
+
+
 def test_universal_newlines(box, tmp_path):
     (tmp_path / "file").write_bytes(b"a\r\nb\rc\n\r\r\n")
     assert box.read_file(tmp_path / "file") == "a\nb\nc\n\n\n"
