@@ -58,6 +58,7 @@ static void call_free(struct call *call)
 	buf_deinit(&call->detail);
 	wire_doc_free(call->doc);
 	call->srv->n_calls--;
+	call->srv->last_request_ms = uv_now(call->srv->loop);
 	free(call);
 }
 

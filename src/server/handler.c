@@ -79,8 +79,9 @@ static void reply_fixed(struct server *srv, struct http_exchange *ex, int status
 static enum http_body_mode on_head(void *arg, struct http_exchange *ex)
 {
 	struct server *srv = arg;
-	srv->last_request_ms = uv_now(srv->loop);
 	struct judgement j = judge(srv, ex);
+	if (j.status != 401 && j.status != 403)
+		srv->last_request_ms = uv_now(srv->loop);
 	if (!j.route) {
 		if (!http_body_is_small(ex))
 			reply_fixed(srv, ex, j.status, j.json, j.header);

@@ -6,7 +6,7 @@
  * whatever was opened in their places next would be taken for them: stray output would go into a socket or a pipe of
  * ours, and libuv refuses to close such a number. All state lives in one struct on main's stack.
  *
- * The end (SIGTERM, SIGINT, or nobody asking for --exit-when-idle): no more connections, the engine kills every tree
+ * The end (SIGTERM, SIGINT, or nobody there for --host-timeout): no more connections, the engine kills every tree
  * and answers every pending request with an error, those replies go out, then the loop runs empty and the exit code
  * is 0, since deployments start a fallback on any other. A second signal, or five seconds, end it at once. */
 #include "base/buf.h"
@@ -118,15 +118,18 @@ static void on_signal(uv_signal_t *handle, int signum)
 static void on_idle_check(uv_timer_t *timer)
 {
 	struct program *p = timer->data;
-	if (p->srv.n_calls > 0 || http_server_busy(p->srv.http))
-		p->srv.last_request_ms = uv_now(&p->loop);
-	if (uv_now(&p->loop) - p->srv.last_request_ms >= p->opt.exit_when_idle_ms)
-		begin_end(p, "no request for the time of --exit-when-idle");
+	uint64_t limit = p->opt.host_timeout_ms, passed = uv_now(&p->loop) - p->srv.last_request_ms;
+	if (p->srv.n_calls > 0)
+		uv_timer_start(timer, on_idle_check, limit, 0);
+	else if (passed < limit)
+		uv_timer_start(timer, on_idle_check, limit - passed, 0);
+	else
+		begin_end(p, "no client for the time of --host-timeout");
 }
 
 /* ---- the start ---- */
 
-/* Children's environment: ours, without the token. */
+/* Children's environment: ours, without what is meant for the server alone. */
 static char **child_environment(void)
 {
 	size_t n = 0;
@@ -134,7 +137,8 @@ static char **child_environment(void)
 		n++;
 	char **copy = calloc(n + 1, sizeof *copy);
 	for (size_t i = 0, k = 0; copy && i < n; i++) {
-		if (strncmp(environ[i], "SWEREX_AUTH_TOKEN=", 18) != 0)
+		if (strncmp(environ[i], "SWEREX_AUTH_TOKEN=", 18) != 0 &&
+		    strncmp(environ[i], OPTIONS_HOST_TIMEOUT_ENV "=", sizeof OPTIONS_HOST_TIMEOUT_ENV) != 0)
 			copy[k++] = environ[i];
 	}
 	return copy;
@@ -259,10 +263,9 @@ static void start_handles(struct program *p)
 	p->on_term.data = p->on_int.data = p->timer.data = p->watchdog.data = p;
 	uv_signal_start(&p->on_term, on_signal, SIGTERM);
 	uv_signal_start(&p->on_int, on_signal, SIGINT);
-	uint64_t idle = p->opt.exit_when_idle_ms;
 	p->srv.last_request_ms = uv_now(&p->loop);
-	if (idle > 0)
-		uv_timer_start(&p->timer, on_idle_check, idle, idle / 4 + 1);
+	if (p->opt.host_timeout_ms > 0)
+		uv_timer_start(&p->timer, on_idle_check, p->opt.host_timeout_ms, 0);
 }
 
 static int serve(struct program *p)

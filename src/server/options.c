@@ -28,6 +28,7 @@ struct row {
 	size_t at;
 	enum kind kind;
 	uint64_t min, max;
+	const char *env; /* names the variable that counts where the option isn't given */
 };
 
 #define AT(member) offsetof(struct options, member)
@@ -68,8 +69,8 @@ static const struct row rows[] = {
 	 HUGE_SIZE},
 	{"--idempotency-age", "SECONDS", "600", "for how long after the last use", AT(idempotency_age_ms), KIND_SECONDS,
 	 0, LONG_MS},
-	{"--exit-when-idle", "SECONDS", "0", "end when no request came for that long; 0: never", AT(exit_when_idle_ms),
-	 KIND_SECONDS, 0, LONG_MS},
+	{"--host-timeout", "SECONDS", "0", "end when no client was there for that long; 0: never (also: SWEREX_HOST_TIMEOUT)",
+	 AT(host_timeout_ms), KIND_SECONDS, 0, LONG_MS, OPTIONS_HOST_TIMEOUT_ENV},
 	{"--log-format", "FORMAT", "text", "text or json", AT(log_format), KIND_STRING, 0, 0},
 	{"--log-level", "LEVEL", NULL,
 	 "debug, info, warning, error or a number (else SWE_REX_LOG_STREAM_LEVEL, else info)", AT(log_level),
@@ -274,8 +275,10 @@ enum options_result options_parse(struct options *opt, int argc, char *const *ar
 	*opt = (struct options){0};
 	enum options_result r = OPTIONS_RUN;
 	for (size_t i = 0; i < N_ROWS && r == OPTIONS_RUN; i++) {
-		if (rows[i].value)
-			r = set(opt, &rows[i], rows[i].value, error);
+		const char *env = rows[i].env ? get_env(rows[i].env) : NULL;
+		const char *value = env && *env ? env : rows[i].value;
+		if (value)
+			r = set(opt, &rows[i], value, error);
 	}
 	if (r == OPTIONS_RUN)
 		r = parse_args(opt, argc, argv, error);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define OPTIONS_HOST_TIMEOUT_ENV "SWEREX_HOST_TIMEOUT"
 #define SWEREX_COMPATIBLE_VERSION "1.4.0" /* what --version prints: clients compare it */
 
 struct options {
@@ -31,7 +32,7 @@ struct options {
 	uint64_t idempotency_count;
 	uint64_t idempotency_bytes;
 	uint64_t idempotency_age_ms;
-	uint64_t exit_when_idle_ms; /* 0: never */
+	uint64_t host_timeout_ms; /* 0: none */
 	char *log_format;
 	char *log_level;
 	enum log_format format;

@@ -18,7 +18,7 @@ struct server {
 	struct idem *idem;
 	size_t reply_max;	  /* bytes that one reply may have */
 	size_t n_calls;		  /* requests under way, those of clients that have gone included */
-	uint64_t last_request_ms; /* loop time; is_alive counts too */
+	uint64_t last_request_ms; /* loop time of its beginning or end; is_alive counts too, a wrong token doesn't */
 	uint64_t n_requests;	  /* generated request ids */
 };
 

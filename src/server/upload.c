@@ -76,6 +76,8 @@ static void upload_free(struct upload *u)
 	buf_deinit(&u->fill);
 	buf_deinit(&u->out);
 	crex_error_clear(&u->err);
+	u->srv->n_calls--;
+	u->srv->last_request_ms = uv_now(u->srv->loop);
 	free(u);
 }
 
@@ -348,6 +350,7 @@ void upload_start(struct server *srv, struct http_exchange *ex)
 		http_reply(ex, 511, NULL, "");
 		return;
 	}
+	srv->n_calls++;
 	u->srv = srv;
 	u->ex = ex;
 	u->spool = u->up_fd = -1;

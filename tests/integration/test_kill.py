@@ -151,6 +151,19 @@ def test_killed_server_takes_detached_descendants_along(start, tmp_path, way, wh
     wait_gone(pid)
 
 
+@pytest.mark.parametrize("way", ["foreground", "setsid", "double fork"])
+def test_orderly_end_without_a_guardian(start, tmp_path, way):
+    from rawhttp import Wire
+    box = start("--no-guardian")
+    assert box.server.pid() == box.server.first_pid()
+    box.execute(["bash", "-c", command("double fork", tmp_path, "left").replace("; sleep 2105", "")])
+    box.create_session()
+    pid, _ = begin(box, lambda: Wire(box.server.connect()), tmp_path, way, "default")
+    assert box.server.terminate() == 0
+    wait_gone(pid)
+    wait_gone(read_pid(tmp_path / "left"))
+
+
 def test_close_of_many_sessions(start, tmp_path):
     """A kill costs what its own tree is worth, and none of them keeps the server from answering."""
     from rawhttp import Wire, request

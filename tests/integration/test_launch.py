@@ -7,11 +7,12 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 import pytest
 from client import Box, Runtime
 from rawhttp import Wire, request
-from server import BINARY, SLOW, wait_until
+from server import BINARY, SLOW, wait_gone, wait_until
 
 
 def run(*args, env=None):
@@ -50,6 +51,44 @@ def test_bad_arguments(args):
     assert result.returncode != 0 and result.returncode > 0
     assert result.stderr.count("\n") == 1 and len(result.stderr) > 10, result.stderr
     assert result.stdout == ""
+
+
+def test_host_timeout(start):
+    """It ends by itself, in order; wrong tokens keep nobody waiting."""
+    box = start("--host-timeout", "1")
+    box.create_session()
+    shell = int(box.run("echo $$").output)
+    began = time.monotonic()
+    while box.server.process.poll() is None:
+        assert time.monotonic() - began < 20 * SLOW
+        try:
+            with Wire(box.server.connect()) as stranger:
+                assert stranger.send(request("GET", "/is_alive", token="wrong")).reply().status == 401
+        except OSError:
+            pass  # it has just ended
+        time.sleep(0.01)
+    assert box.server.process.returncode == 0
+    assert time.monotonic() - began >= 0.95
+    wait_gone(shell)
+    assert "--host-timeout" in box.server.output
+
+
+@pytest.mark.parametrize("env", [None, "0.7"])
+def test_host_timeout_while_somebody_is_there(start, env, tmp_path):
+    box = start(*([] if env else ["--host-timeout", "0.7"]), env={"SWEREX_HOST_TIMEOUT": env})
+    assert box.execute(["sh", "-c", "sleep 2; echo ${SWEREX_HOST_TIMEOUT-none}"]).stdout == "none\n"
+    box.create_session()
+    assert box.run("sleep 1.5; echo hi").output == "hi\n"
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        assert box.is_alive()["is_alive"]
+    with Wire(box.server.connect()) as slow:  # an upload under way
+        head = b'--b\r\nContent-Disposition: form-data; name="target_path"\r\n\r\n' + bytes(tmp_path / "f")
+        slow.send(b"POST /upload HTTP/1.1\r\nHost: x\r\nX-API-Key: s3cret\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+                  b"Content-Length: 100000\r\n\r\n" + head)
+        with pytest.raises(subprocess.TimeoutExpired):
+            box.server.process.wait(1.5)
+    assert box.server.process.wait(20 * SLOW) == 0
 
 
 def test_port_in_use(start):
@@ -218,7 +257,6 @@ def test_json_log_lines(start):
 
 def test_startup_is_quick(start):
     """No figure here (bench has it): only that nothing waits for a second."""
-    import time
     began = time.monotonic()
     box = start()
     box.is_alive()

@@ -24,7 +24,9 @@ static char *no_env(const char *name)
 
 static char *some_env(const char *name)
 {
-	static char token[] = "from-env", level[] = "ERROR";
+	static char token[] = "from-env", level[] = "ERROR", host_timeout[] = "2.5";
+	if (strcmp(name, "SWEREX_HOST_TIMEOUT") == 0)
+		return host_timeout;
 	if (strcmp(name, "SWEREX_AUTH_TOKEN") == 0)
 		return token;
 	return strcmp(name, "SWE_REX_LOG_STREAM_LEVEL") == 0 ? level : NULL;
@@ -57,6 +59,7 @@ static void test_good(void **state)
 	assert_string_equal(o.host, "0.0.0.0");
 	assert_int_equal(o.port, 8000);
 	assert_int_equal(o.idle_timeout_ms, 120000);
+	assert_int_equal(o.host_timeout_ms, 0);
 	assert_int_equal(o.header_timeout_ms, 20000);
 	assert_int_equal(o.min_rate, 512);
 	assert_int_equal(o.level, LOG_LEVEL_INFO);
@@ -75,6 +78,10 @@ static void test_good(void **state)
 	options_deinit(&o);
 	assert_int_equal(parse(&o, some_env, ARGS("--port", "1")), OPTIONS_RUN);
 	assert_string_equal(o.token, "from-env");
+	assert_int_equal(o.host_timeout_ms, 2500);
+	options_deinit(&o);
+	assert_int_equal(parse(&o, some_env, ARGS("--host-timeout", "0")), OPTIONS_RUN);
+	assert_int_equal(o.host_timeout_ms, 0);
 	options_deinit(&o);
 	assert_int_equal(parse(&o, no_env, ARGS("--version")), OPTIONS_VERSION);
 	options_deinit(&o);
