@@ -7,8 +7,8 @@
  * this process and the root's id. In an environment variable it would be seen by everybody who looks, and lost with
  * `env -i`.
  *
- * Where the limit can't be set (a hard limit below it, a kernel in user space that has none) or somebody has changed
- * it, nothing is known, and the rules of tree.c decide in doubt. */
+ * A process that has changed its limit is nobody's. Where the limit can't be set at all (a hard limit below it, a
+ * kernel in user space that has none) nothing is known of anybody, and the rules of tree.c decide in doubt. */
 #include "proc/origin.h"
 
 #include "base/cleanup.h"
@@ -32,20 +32,29 @@ static struct {
 
 static void make_tag(void)
 {
-	uint32_t random =
-		(uint32_t)getpid(); /* two servers in one tree seldom share it, and then only without this call */
+	uint32_t random = (uint32_t)getpid(); /* should there be no such call */
 	(void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
 	origin.tag = ABOVE_ALL | (uint64_t)(random >> 2) << 32;
 }
 
-struct rlimit proc_origin_limit(int64_t id)
+static bool usable(struct rlimit *limit)
 {
 	pthread_once(&origin.once, make_tag);
+	return getrlimit(PROC_ORIGIN_RESOURCE, limit) == 0 && limit->rlim_max >= (origin.tag | ID_MASK) &&
+	       setrlimit(PROC_ORIGIN_RESOURCE, limit) == 0;
+}
+
+bool proc_origin_usable(void)
+{
+	struct rlimit limit;
+	return usable(&limit) && access("/proc/self/limits", R_OK) == 0;
+}
+
+struct rlimit proc_origin_limit(int64_t id)
+{
 	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
-	getrlimit(PROC_ORIGIN_RESOURCE, &limit);
-	uint64_t own = origin.tag | ((uint64_t)id & ID_MASK);
-	if (limit.rlim_max >= own)
-		limit.rlim_cur = own;
+	if (usable(&limit))
+		limit.rlim_cur = origin.tag | ((uint64_t)id & ID_MASK);
 	return limit;
 }
 

@@ -8,8 +8,9 @@
  *
  * When the root has ended, its children have become ours (or whose subreaper's below we are), among those of other
  * trees. Taken are: members of its session and its process group; orphans that bear its mark (origin.h) or hold a file
- * which only this tree was given (the pipe of an execution); orphans that bear no mark and can have come from no other
- * root (roots.h); and all below these. When in doubt a process is left alone: never is one of another tree killed.
+ * which only this tree was given (the pipe of an execution); where marks can't be had, orphans that can have come from
+ * no other root (roots.h); and all below these. When in doubt a process is left alone: never is one of another tree
+ * killed.
  *
  * While the root lives a scan follows the lists of children below it, so that a kill costs what its own tree is worth
  * and hundreds of them at once don't read all of /proc each. A large tree, an ended root, and a kernel without such
@@ -44,7 +45,7 @@ enum { NARROW_MAX = 256, ROUNDS_BEFORE_HASTE = 8 };
 
 struct killer {
 	pid_t self;
-	pid_t root; /* 0: everything below this process */
+	pid_t root;	 /* 0: everything below this process */
 	int64_t root_id; /* -1: unknown */
 	bool keep_root;
 	const struct proc_tree_mark *marks;
@@ -53,8 +54,9 @@ struct killer {
 	uint32_t *stack; /* owned; indexes into now.items */
 	size_t stack_cap, depth;
 	bool root_alive;
-	bool narrow; /* scans show what is below the root only */
-	bool large;  /* the tree was too large for that */
+	bool narrow;	 /* scans show what is below the root only */
+	bool large;	 /* the tree was too large for that */
+	bool all_marked; /* whoever is of a tree bears its mark */
 	bool marks_read;
 	int n_killed;
 };
@@ -93,8 +95,8 @@ static bool signal_root(const struct killer *k, int sig)
 	proc_roots_lock();
 	enum proc_root_state state = proc_roots_state(k->root);
 	siginfo_t info;
-	bool ours = state == PROC_ROOT_ALIVE ||
-		    (state == PROC_ROOT_UNKNOWN && waitid(P_PID, (id_t)k->root, &info, WEXITED | WNOHANG | WNOWAIT) == 0);
+	bool ours = state == PROC_ROOT_ALIVE || (state == PROC_ROOT_UNKNOWN &&
+						 waitid(P_PID, (id_t)k->root, &info, WEXITED | WNOHANG | WNOWAIT) == 0);
 	bool sent = ours && kill(k->root, sig) == 0;
 	proc_roots_unlock();
 	return sent;
@@ -174,7 +176,7 @@ static void push_orphans(struct killer *k)
 		if (s->relation == PROC_RELATION_OWN)
 			push(k, s);
 	}
-	if (!proc_roots_adopting())
+	if (!proc_roots_adopting() || k->all_marked)
 		return;
 	/* Whatever was born after an orphan of doubtful origin is doubtful too: it may be a child of that. */
 	uint64_t doubtful = UINT64_MAX;
@@ -206,6 +208,8 @@ static void read_marks(struct killer *k)
 	proc_roots_identity(k->root, &k->root_id, &start);
 	proc_roots_unlock();
 	k->marks_read = needed && !k->narrow;
+	if (k->marks_read)
+		k->all_marked = proc_origin_usable();
 	for (size_t i = 0; k->marks_read && i < k->now.n; i++) {
 		struct proc_stat *s = &k->now.items[i];
 		if (s->start < start || (adopting && s->ppid != k->self))
@@ -246,8 +250,8 @@ static int look(struct killer *k, bool all_stopped)
 	k->now = swap;
 	uint64_t give_up = monotonic() + SCAN_RETRY_NS;
 	for (;;) {
-		int r = k->narrow ? proc_scan_read_below(&k->now, k->root, NARROW_MAX) :
-				    proc_scan_read(&k->now, all_stopped ? &k->before : NULL);
+		int r = k->narrow ? proc_scan_read_below(&k->now, k->root, NARROW_MAX)
+				  : proc_scan_read(&k->now, all_stopped ? &k->before : NULL);
 		if (r == -E2BIG) {
 			k->narrow = false;
 			k->large = true;

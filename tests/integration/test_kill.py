@@ -4,10 +4,12 @@ import asyncio
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 import pytest
 from server import SLOW, alive, read_pid, wait_gone, wait_until
+from swerex.exceptions import CommandTimeoutError
 
 DAEMON = """
 import os, signal, sys, time
@@ -255,6 +257,39 @@ class TestAsProcessOne:
         assert box.run("sleep 3001 & kill -9 -1").exit_code == 0
         assert box.execute(["sh", "-c", "kill -9 -1; echo alive"]).stdout == "alive\n"
         assert box.execute(["echo", "hi"]).stdout == "hi\n"
+
+    def test_processes_put_beside_it_are_spared(self, start, tmp_path):
+        """As by `docker exec`: its daemons become the server's children like those of sessions, and are nobody's to kill."""
+        box = self.begin(start)
+
+        def put_beside(name):
+            path = tmp_path / name
+            inner = f"setsid sh -c 'echo $$ > {path}.part; mv {path}.part {path}; exec sleep 3100' </dev/null >/dev/null 2>&1 &"
+            subprocess.run(["nsenter", f"--target={box.server.pid()}", "--pid", "--mount", "sh", "-c", inner], check=True, timeout=20)
+            return read_pid(path)
+
+        def run_all(tag):
+            box.create_session(tag)
+            box.run(f"setsid sleep 3101 & (setsid env -i sleep 3101 </dev/null >/dev/null 2>&1 &); echo > {tmp_path}/{tag}", tag)
+
+        def count(seconds):
+            text = "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"
+            return box.execute(text, shell=True).stdout.count(f"sleep {seconds} ")
+
+        put_beside("before")
+        for tag in ("exits", "closed", "killed"):
+            run_all(tag)
+            put_beside("while-" + tag)
+        assert (count(3100), count(3101)) == (4, 6)
+        assert box.run("exit 3", "exits").exit_code == 3
+        wait_until(lambda: count(3101) == 4, "the daemons of the shell that ended are gone")
+        box.run("kill -9 $$", "killed")
+        box.close_session("closed")
+        with pytest.raises(CommandTimeoutError):
+            box.execute("setsid sleep 3101 & sleep 3101", shell=True, timeout=0.2)
+        wait_until(lambda: count(3101) == 0, "all of ours are gone")
+        assert count(3100) == 4
+        assert box.server.terminate() == 0
 
     def test_orderly_end(self, start):
         box = self.begin(start)

@@ -12,10 +12,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-struct fault fault_clone, fault_pipe2, fault_memory, fault_read, fault_open;
+struct fault fault_clone, fault_pipe2, fault_memory, fault_read, fault_open, fault_access, fault_setrlimit;
 bool short_reads;
 
 double now_seconds(void)
@@ -78,7 +79,8 @@ size_t count_fds(void)
 
 void faults_reset(void)
 {
-	fault_clone = fault_pipe2 = fault_memory = fault_read = fault_open = (struct fault){0};
+	fault_clone = fault_pipe2 = fault_memory = fault_read = fault_open = fault_access = fault_setrlimit =
+		(struct fault){0};
 	short_reads = false;
 }
 
@@ -114,6 +116,27 @@ ssize_t __wrap_read(int fd, void *data, size_t len)
 	if (hit(&fault_read))
 		return -1;
 	return __real_read(fd, data, short_reads && len > 1 ? 1 : len);
+}
+
+int __real_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode);
+int __wrap_access(const char *path, int mode)
+{
+	return hit(&fault_access) ? -1 : __real_access(path, mode);
+}
+
+int __real_setrlimit(int resource, const struct rlimit *limit);
+int __wrap_setrlimit(int resource, const struct rlimit *limit);
+int __wrap_setrlimit(int resource, const struct rlimit *limit)
+{
+	return hit(&fault_setrlimit) ? -1 : __real_setrlimit(resource, limit);
+}
+
+int __real_setrlimit64(int resource, const struct rlimit *limit);
+int __wrap_setrlimit64(int resource, const struct rlimit *limit);
+int __wrap_setrlimit64(int resource, const struct rlimit *limit)
+{
+	return hit(&fault_setrlimit) ? -1 : __real_setrlimit64(resource, limit);
 }
 
 int __real_openat(int dir, const char *path, int flags, ...);

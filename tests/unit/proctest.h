@@ -23,7 +23,7 @@ struct fault {
 	long times;
 	long calls;
 };
-extern struct fault fault_clone, fault_pipe2, fault_memory, fault_read, fault_open;
+extern struct fault fault_clone, fault_pipe2, fault_memory, fault_read, fault_open, fault_access, fault_setrlimit;
 extern bool short_reads; /* read() gives one byte at a time */
 
 void faults_reset(void);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "proc/origin.h"
 #include "proc/reaper.h"
 #include "proc/roots.h"
 #include "proc/scan.h"
@@ -59,9 +60,15 @@ static int teardown(void **state)
 
 static pid_t start_on(const char *script, int out)
 {
-	char *argv[4] = {(char *)(uintptr_t)"sh", (char *)(uintptr_t)"-c", (char *)(uintptr_t)script, NULL};
-	struct proc_spec spec = {
-		.file = "/bin/sh", .argv = argv, .envp = environ, .fd0 = 0, .fd1 = out, .fd2 = 2, .extra_fd = -1, .subreaper = true};
+	char *argv[4] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script, NULL};
+	struct proc_spec spec = {.file = "/bin/sh",
+				 .argv = argv,
+				 .envp = environ,
+				 .fd0 = 0,
+				 .fd1 = out,
+				 .fd2 = 2,
+				 .extra_fd = -1,
+				 .subreaper = true};
 	pid_t pid;
 	enum proc_stage stage;
 	assert_int_equal(proc_spawn(&spec, &pid, &stage), 0);
@@ -101,7 +108,8 @@ static bool has_ended(void *arg)
 static void stat_texts(void **state)
 {
 	(void)state;
-	const char *text = "42 (a) (b\n) S 7) S 1 2 3 34816 42 4194304 100 0 0 0 1 2 3 4 20 0 5 0 777 1000 1 18446744073709551615 1\n";
+	const char *text = "42 (a) (b\n) S 7) S 1 2 3 34816 42 4194304 100 0 0 0 1 2 3 4 20 0 5 0 777 1000 1 "
+			   "18446744073709551615 1\n";
 	size_t len = strlen(text);
 	struct proc_stat s;
 	assert_true(proc_stat_parse(text, len, &s));
@@ -180,7 +188,8 @@ static void large_tree(void **state)
 {
 	(void)state;
 	pid_t other = start("exec sleep 893.9");
-	pid_t root = start("i=0; while [ $i -lt 150 ]; do sleep 893.1 & (setsid sleep 893.1 &) ; i=$((i+1)); done; wait");
+	pid_t root =
+		start("i=0; while [ $i -lt 150 ]; do sleep 893.1 & (setsid sleep 893.1 &) ; i=$((i+1)); done; wait");
 	wait_count("sleep 893.1", 300);
 	assert_true(proc_tree_kill(root, false) >= 301);
 	wait_count("893.1", 0);
@@ -233,9 +242,6 @@ static void session_of_an_ended_root(void **state)
 	wait_count("883.1", 0);
 }
 
-/* As where the limit that tells a process's origin can't be had. */
-#define UNMARKED "prlimit --pid $$ --locks=unlimited; "
-
 /* However far they have gone, and whoever else has left daemons before, after and meanwhile. */
 static void orphans_bear_their_origin(void **state)
 {
@@ -243,28 +249,38 @@ static void orphans_bear_their_origin(void **state)
 	pid_t first = start("setsid sleep 894.1 & exit 0");
 	wait_count("sleep 894.1", 1);
 	assert_true(wait_until(has_ended, &first, 5));
-	pid_t second = start("setsid sh -c '(setsid env -i sleep 894.2 &)' & setsid sh -c 'sleep 894.2; true' & exit 0");
+	pid_t second =
+		start("setsid sh -c '(setsid env -i sleep 894.2 &)' & setsid sh -c 'sleep 894.2; true' & exit 0");
 	wait_count("sleep 894.2", 2);
 	pid_t third = start("setsid sleep 894.3 & exit 0");
 	wait_count("sleep 894.3", 1);
-	pid_t fourth = start(UNMARKED "setsid sleep 894.4 & exit 0");
+	pid_t fourth = start("prlimit --pid $$ --locks=unlimited; setsid sleep 894.4 & exit 0");
 	wait_count("sleep 894.4", 1);
 	assert_true(wait_until(has_ended, &second, 5));
 	assert_true(wait_until(has_ended, &third, 5));
 	assert_true(wait_until(has_ended, &fourth, 5));
 	assert_int_equal(proc_tree_kill(second, false), 3);
 	wait_count("894.2", 0);
-	assert_int_equal(count_processes("sleep 894.1") + count_processes("sleep 894.3") + count_processes("sleep 894.4"), 3);
+	assert_int_equal(
+		count_processes("sleep 894.1") + count_processes("sleep 894.3") + count_processes("sleep 894.4"), 3);
+}
+
+/* As where the limit that tells a process's origin can't be set. */
+static void no_marks(void)
+{
+	fault_setrlimit = (struct fault){EPERM, 0, 1L << 40, 0};
+	assert_false(proc_origin_usable());
 }
 
 /* The daemon of an earlier tree lives on: only what is certain is taken. */
 static void orphans_of_others_live(void **state)
 {
 	(void)state;
-	pid_t first = start(UNMARKED "setsid sleep 884.1 & exit 0");
+	no_marks();
+	pid_t first = start("setsid sleep 884.1 & exit 0");
 	wait_count("sleep 884.1", 1);
 	assert_true(wait_until(has_ended, &first, 5));
-	pid_t second = start(UNMARKED "sleep 884.2 & setsid sleep 884.3 & exit 0");
+	pid_t second = start("sleep 884.2 & setsid sleep 884.3 & exit 0");
 	wait_count("sleep 884.2", 1);
 	wait_count("sleep 884.3", 1);
 	assert_true(wait_until(has_ended, &second, 5));
@@ -276,11 +292,12 @@ static void orphans_of_others_live(void **state)
 static void sole_origin_is_certain(void **state)
 {
 	(void)state;
+	no_marks();
 	int status;
 	while (proc_roots_wait(-1, &status) > 0)
 		;
 	pid_t living = start("exec sleep 885.9");
-	pid_t root = start(UNMARKED "setsid sleep 885.1 & (setsid sh -c 'sleep 885.1; true' &) ; sleep 0.05; exit 0");
+	pid_t root = start("setsid sleep 885.1 & (setsid sh -c 'sleep 885.1; true' &) ; sleep 0.05; exit 0");
 	wait_count("sleep 885.1", 2);
 	assert_true(wait_until(has_ended, &root, 5));
 	assert_true(proc_tree_kill(root, false) >= 3);
@@ -289,17 +306,18 @@ static void sole_origin_is_certain(void **state)
 	assert_int_equal(proc_roots_state(living), PROC_ROOT_ALIVE);
 }
 
-static void marks_are_certain(void **state)
+static void files_are_certain(void **state)
 {
 	(void)state;
-	pid_t first = start(UNMARKED "setsid sleep 886.1 & exit 0");
+	no_marks();
+	pid_t first = start("setsid sleep 886.1 & exit 0");
 	wait_count("sleep 886.1", 1);
 	assert_true(wait_until(has_ended, &first, 5));
 	int fds[2];
 	struct stat st;
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	assert_int_equal(fstat(fds[0], &st), 0);
-	pid_t root = start_on(UNMARKED "setsid sh -c 'sleep 886.2 >/dev/null; true' & exit 0", fds[1]);
+	pid_t root = start_on("setsid sh -c 'sleep 886.2 >/dev/null; true' & exit 0", fds[1]);
 	close(fds[1]);
 	wait_count("sleep 886.2", 1);
 	assert_true(wait_until(has_ended, &root, 5));
@@ -327,6 +345,17 @@ static void fork_bomb(void **state)
 	wait_count("887.1", 0);
 }
 
+/* Kernels without CONFIG_PROC_CHILDREN: every look is at all processes. */
+static void without_lists_of_children(void **state)
+{
+	fault_access = (struct fault){ENOENT, 0, 1L << 40, 0};
+	assert_false(proc_scan_lists_children());
+	living_root(state);
+	kept_root_goes_on(state);
+	orphans_bear_their_origin(state);
+	assert_true(fault_access.calls > 3);
+}
+
 static void on_killed(void *arg, int result)
 {
 	*(int *)arg = result;
@@ -345,8 +374,9 @@ static void asynchronous(void **state)
 	assert_true(result >= 1);
 	wait_count("888.1", 0);
 	struct proc_tree_mark marks[PROC_TREE_MARKS_MAX + 1] = {{0}};
-	assert_int_equal(proc_tree_kill_marked_async(&loop, root, false, marks, PROC_TREE_MARKS_MAX + 1, on_killed, &result),
-			 -EINVAL);
+	assert_int_equal(
+		proc_tree_kill_marked_async(&loop, root, false, marks, PROC_TREE_MARKS_MAX + 1, on_killed, &result),
+		-EINVAL);
 }
 
 static void everything(void **state)
@@ -413,9 +443,10 @@ int main(void)
 		CASE(session_of_an_ended_root),
 		CASE(orphans_bear_their_origin),
 		CASE(orphans_of_others_live),
-		CASE(marks_are_certain),
+		CASE(files_are_certain),
 		CASE(scan_below),
 		CASE(large_tree),
+		CASE(without_lists_of_children),
 		CASE(asynchronous),
 		CASE(everything),
 		CASE(foreign_pids_are_refused),
