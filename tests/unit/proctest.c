@@ -125,18 +125,21 @@ int __wrap_access(const char *path, int mode)
 	return hit(&fault_access) ? -1 : __real_access(path, mode);
 }
 
+/* The sanitizers' own start calls these, before what their checks need is there. */
+#define BEFORE_SANITIZERS __attribute__((no_sanitize("address"))) __attribute__((no_sanitize("undefined")))
+
 int __real_setrlimit(int resource, const struct rlimit *limit);
 int __wrap_setrlimit(int resource, const struct rlimit *limit);
-int __wrap_setrlimit(int resource, const struct rlimit *limit)
+BEFORE_SANITIZERS int __wrap_setrlimit(int resource, const struct rlimit *limit)
 {
-	return hit(&fault_setrlimit) ? -1 : __real_setrlimit(resource, limit);
+	return fault_setrlimit.errnum && hit(&fault_setrlimit) ? -1 : __real_setrlimit(resource, limit);
 }
 
 int __real_setrlimit64(int resource, const struct rlimit *limit);
 int __wrap_setrlimit64(int resource, const struct rlimit *limit);
-int __wrap_setrlimit64(int resource, const struct rlimit *limit)
+BEFORE_SANITIZERS int __wrap_setrlimit64(int resource, const struct rlimit *limit)
 {
-	return hit(&fault_setrlimit) ? -1 : __real_setrlimit64(resource, limit);
+	return fault_setrlimit.errnum && hit(&fault_setrlimit) ? -1 : __real_setrlimit64(resource, limit);
 }
 
 int __real_openat(int dir, const char *path, int flags, ...);
