@@ -21,6 +21,8 @@
 
 extern char **environ;
 
+static pid_t guardian_of_server; /* as the server saw it before anybody knew of it */
+
 /* What the fork below becomes: a guardian with a server that tells its pid, then does `act`. */
 static _Noreturn void serve(int out, void (*act)(void))
 {
@@ -32,6 +34,7 @@ static _Noreturn void serve(int out, void (*act)(void))
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
+	guardian_of_server = getppid();
 	pid_t pid = getpid();
 	if (write(out, &pid, sizeof pid) != (ssize_t)sizeof pid)
 		_exit(98);
@@ -80,10 +83,9 @@ static void act_wait_for_term(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
-	pid_t parent = getppid();
 	int sig;
 	sigwait(&set, &sig);
-	_exit(sig == SIGTERM && getppid() == parent ? 7 : sig == SIGTERM ? 0 : 8);
+	_exit(sig == SIGTERM && getppid() == guardian_of_server ? 7 : sig == SIGTERM ? 0 : 8);
 }
 
 static void act_exit_5(void)
