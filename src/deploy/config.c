@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/nearest.h"
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -56,42 +57,14 @@ static int fail_kind(const struct config_schema *s, const struct config_field *f
 
 /* ---- reading ---- */
 
-/* Edits that turn a into b, the swap of neighbours apart; enough for a hint. */
-static size_t distance(const char *a, const char *b)
-{
-	enum { MAX = 48 };
-	size_t n = strlen(a), m = strlen(b), row[MAX + 1];
-	if (n > MAX || m > MAX)
-		return MAX;
-	for (size_t j = 0; j <= m; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= n; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= m; j++) {
-			size_t best = diagonal + (a[i - 1] != b[j - 1]);
-			diagonal = row[j];
-			best = row[j] + 1 < best ? row[j] + 1 : best;
-			row[j] = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
-		}
-	}
-	return row[m];
-}
-
 static int fail_unknown(const struct config_schema *s, const char *name, struct crex_error *err)
 {
-	const char *nearest = NULL;
-	size_t best = strlen(name) / 2 + 1;
-	for (size_t i = 0; i < s->n_fields; i++) {
-		size_t d = distance(name, s->fields[i].name);
-		if (d < best) {
-			best = d;
-			nearest = s->fields[i].name;
-		}
-	}
-	return nearest ? crex_error_set(err, CREX_E_CONFIG, "%s: unknown field '%s', did you mean '%s'?", s->type, name,
-					nearest)
-		       : crex_error_set(err, CREX_E_CONFIG, "%s: unknown field '%s'", s->type, name);
+	struct nearest nearest = nearest_begin(name);
+	for (size_t i = 0; i < s->n_fields; i++)
+		nearest_offer(&nearest, s->fields[i].name);
+	return nearest.found ? crex_error_set(err, CREX_E_CONFIG, "%s: unknown field '%s', did you mean '%s'?", s->type,
+					      name, nearest.found)
+			     : crex_error_set(err, CREX_E_CONFIG, "%s: unknown field '%s'", s->type, name);
 }
 
 /* A C string can't hold a NUL: such text is of the wrong kind. */
