@@ -7,12 +7,17 @@
  * A caller that gives up before the loop has taken the post unlinks it: nothing has begun. One that gives up later
  * leaves the post to the loop, which throws the answer away and frees it. The request belongs to the caller and is
  * looked at only while the post is being started, so giving up waits for that moment to pass: it is short, since engine
- * calls copy and return. */
+ * calls copy and return.
+ *
+ * An upload is one post that goes to the loop twice: to begin, and to commit or to abort. In between the caller's
+ * thread copies, since it is the one that has nothing else to do. Aborting needs no answer and no memory: the post goes
+ * back without its caller. */
 #include <crex/interface.h>
 
 #include "base/cleanup.h"
 #include "base/deadline.h"
 #include "runtime/local/local.h"
+#include "runtime/pack.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -33,6 +38,11 @@ struct post {
 	struct crex_text text;
 	struct crex_observation obs;
 	struct crex_execute_result result;
+
+	/* an upload */
+	bool unzip;
+	struct local_upload *upload; /* begun, neither committed nor aborted */
+	int upload_fd;		     /* the engine's */
 };
 
 struct local_runtime {
@@ -78,8 +88,11 @@ static void finish(struct post *p, struct crex_error *err)
 	if (!abandoned)
 		eventfd_write(p->done_fd, 1);
 	pthread_mutex_unlock(&rt->lock);
-	if (abandoned)
-		post_free(p);
+	if (!abandoned)
+		return;
+	if (p->upload)
+		local_upload_abort(p->upload);
+	post_free(p);
 }
 
 static void on_done(void *arg, struct crex_error *err)
@@ -155,6 +168,33 @@ static void start_close(struct local *engine, struct post *p)
 	local_close_all(engine, on_done, p);
 }
 
+static void on_begun(void *arg, struct crex_error *err, struct local_upload *upload, int fd)
+{
+	struct post *p = arg;
+	p->upload = upload;
+	p->upload_fd = fd;
+	finish(p, err);
+}
+
+static void start_upload(struct local *engine, struct post *p)
+{
+	const struct crex_upload_request *req = p->req;
+	local_upload_begin(engine, req->target_path, p->unzip, on_begun, p);
+}
+
+static void start_commit(struct local *engine, struct post *p)
+{
+	(void)engine;
+	local_upload_commit(steal_ptr(p->upload), on_done, p);
+}
+
+static void start_abort(struct local *engine, struct post *p)
+{
+	(void)engine;
+	local_upload_abort(p->upload);
+	post_free(p);
+}
+
 static struct post *take_post(struct local_runtime *rt)
 {
 	pthread_mutex_lock(&rt->lock);
@@ -218,6 +258,26 @@ static struct post *post_new(struct local_runtime *rt, void (*start)(struct loca
 	return p;
 }
 
+static void submit(struct local_runtime *rt, struct post *p)
+{
+	pthread_mutex_lock(&rt->lock);
+	p->next = NULL;
+	p->queued = true;
+	p->finished = false;
+	*rt->queue_tail = p;
+	rt->queue_tail = &p->next;
+	pthread_mutex_unlock(&rt->lock);
+	uv_async_send(&rt->wake);
+}
+
+/* An upload that will not be: the post is the loop's from here on. */
+static void submit_abort(struct local_runtime *rt, struct post *p)
+{
+	p->start = start_abort;
+	p->abandoned = true;
+	submit(rt, p);
+}
+
 /* True: the post was finished after all and is the caller's still. */
 static bool give_up(struct local_runtime *rt, struct post *p)
 {
@@ -225,7 +285,11 @@ static bool give_up(struct local_runtime *rt, struct post *p)
 	while (rt->starting == p && !p->finished)
 		pthread_cond_wait(&rt->start_over, &rt->lock);
 	bool was_queued = p->queued, finished = p->finished;
-	if (was_queued) {
+	if (was_queued && p->upload) {
+		p->start = start_abort; /* in the commit's place */
+		p->abandoned = true;
+		was_queued = false;
+	} else if (was_queued) {
 		struct post **at = &rt->queue;
 		while (*at != p)
 			at = &(*at)->next;
@@ -241,25 +305,12 @@ static bool give_up(struct local_runtime *rt, struct post *p)
 	return finished;
 }
 
-/* Has the loop do it and waits. 0: *ret_post holds the answer and is the caller's; -1: err is set. */
-static int ask_engine(struct crex_runtime *base, void (*start)(struct local *, struct post *), const void *req,
-		      const struct crex_call *call, struct post **ret_post, struct crex_error *err)
+/* Has the loop do it and waits. 0: p holds the answer and is the caller's still; -1: p is gone and err is set. */
+static int await(struct local_runtime *rt, struct post *p, const struct deadline *deadline, struct crex_error *err)
 {
-	struct local_runtime *rt = of(base);
-	struct deadline deadline;
-	deadline_begin(&deadline, call);
-	struct post *p = post_new(rt, start, req, err);
-	if (!p)
-		return -1;
-	pthread_mutex_lock(&rt->lock);
-	p->queued = true;
-	*rt->queue_tail = p;
-	rt->queue_tail = &p->next;
-	pthread_mutex_unlock(&rt->lock);
-	uv_async_send(&rt->wake);
-
+	submit(rt, p);
 	struct pollfd fd = {.fd = p->done_fd, .events = POLLIN};
-	if (deadline_poll(&deadline, &fd, 1, err) < 0) {
+	if (deadline_poll(deadline, &fd, 1, err) < 0) {
 		if (!give_up(rt, p))
 			return -1;
 		crex_error_clear(err);
@@ -268,13 +319,21 @@ static int ask_engine(struct crex_runtime *base, void (*start)(struct local *, s
 		pthread_mutex_lock(&rt->lock);
 		pthread_mutex_unlock(&rt->lock);
 	}
-	if (p->err.code != CREX_OK) {
-		crex_error_move(err, &p->err);
-		post_free(p);
-		return -1;
-	}
-	*ret_post = p;
-	return 0;
+	if (p->err.code == CREX_OK)
+		return 0;
+	crex_error_move(err, &p->err);
+	post_free(p);
+	return -1;
+}
+
+/* 0: *ret_post holds the answer and is the caller's. */
+static int ask_engine(struct crex_runtime *base, void (*start)(struct local *, struct post *), const void *req,
+		      const struct crex_call *call, struct post **ret_post, struct crex_error *err)
+{
+	struct deadline deadline;
+	deadline_begin(&deadline, call);
+	*ret_post = post_new(of(base), start, req, err);
+	return *ret_post ? await(of(base), *ret_post, &deadline, err) : -1;
 }
 
 static int is_alive(struct crex_runtime *base, const struct crex_call *call, struct crex_is_alive *ret,
@@ -364,6 +423,72 @@ static int write_file(struct crex_runtime *base, const struct crex_write_file_re
 	return do_it(base, start_write_file, req, call, err);
 }
 
+/* 0, or a negative errno. */
+static int write_all(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static int copy_source(struct pack *source, const struct crex_upload_request *req, int fd,
+		       const struct deadline *deadline, struct crex_error *err)
+{
+	char chunk[64 * 1024];
+	ssize_t n;
+	while ((n = pack_read(source, chunk, sizeof chunk, err)) > 0) {
+		int r = write_all(fd, chunk, (size_t)n);
+		if (r < 0) {
+			cleanup_free char *target = strndup(req->target_path.ptr, req->target_path.len);
+			return crex_error_set_errno(err, -r, target);
+		}
+		if (deadline_check(deadline, err) < 0)
+			return -1;
+	}
+	return (int)n;
+}
+
+static int upload_source(struct local_runtime *rt, const struct crex_upload_request *req, struct pack *source,
+			 const struct deadline *deadline, struct crex_error *err)
+{
+	struct post *p = post_new(rt, start_upload, req, err);
+	if (!p)
+		return -1;
+	p->unzip = pack_is_archive(source);
+	if (await(rt, p, deadline, err) < 0)
+		return -1;
+	eventfd_t seen;
+	eventfd_read(p->done_fd, &seen);
+	if (copy_source(source, req, p->upload_fd, deadline, err) < 0) {
+		submit_abort(rt, p);
+		return -1;
+	}
+	p->start = start_commit;
+	if (await(rt, p, deadline, err) < 0)
+		return -1;
+	post_free(p);
+	pack_arrived(source);
+	return 0;
+}
+
+static int upload(struct crex_runtime *base, const struct crex_upload_request *req, const struct crex_call *call,
+		  struct crex_error *err)
+{
+	struct deadline deadline;
+	deadline_begin(&deadline, call);
+	struct pack *source = pack_open(req, err);
+	int r = source ? upload_source(of(base), req, source, &deadline, err) : -1;
+	pack_free(source);
+	return r;
+}
+
 static int close_all(struct crex_runtime *base, const struct crex_call *call, struct crex_error *err)
 {
 	return do_it(base, start_close, NULL, call, err);
@@ -419,6 +544,7 @@ static const struct crex_runtime_ops local_ops = {
 	.execute = execute,
 	.read_file = read_file,
 	.write_file = write_file,
+	.upload = upload,
 	.close = close_all,
 	.free = local_runtime_free,
 };

@@ -1,6 +1,6 @@
-/* runtime/remote/zip.h: a zip archive written as a stream, into a buffer that its reader empties. */
-#ifndef RUNTIME_REMOTE_ZIP_H
-#define RUNTIME_REMOTE_ZIP_H
+/* runtime/zip.h: a zip archive written as a stream, into a buffer that its reader empties. */
+#ifndef RUNTIME_ZIP_H
+#define RUNTIME_ZIP_H
 
 #include "base/buf.h"
 #include <stdbool.h>

@@ -1,9 +1,9 @@
-/* runtime/remote/walk.c: a directory tree, one entry at a time, by descriptors.
+/* runtime/walk.c: a directory tree, one entry at a time, by descriptors.
  *
  * Every directory is opened below its parent's descriptor and without following links, so that a tree that is moved
  * about meanwhile can't lead out of itself. The open directories are a stack; its depth is bounded by what a server
  * unpacks. */
-#include "runtime/remote/walk.h"
+#include "runtime/walk.h"
 
 #include "base/buf.h"
 #include "base/cleanup.h"

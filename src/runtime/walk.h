@@ -1,6 +1,6 @@
-/* runtime/remote/walk.h: what is in a directory, with all below it. */
-#ifndef RUNTIME_REMOTE_WALK_H
-#define RUNTIME_REMOTE_WALK_H
+/* runtime/walk.h: what is in a directory, with all below it. */
+#ifndef RUNTIME_WALK_H
+#define RUNTIME_WALK_H
 
 #include <crex/error.h>
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* runtime/remote/zip.c: PKWARE's format, as far as a stream of files needs it.
+/* runtime/zip.c: PKWARE's format, as far as a stream of files needs it.
  *
  * Nothing is known of an entry when its header leaves, so its sizes and checksum follow it in a descriptor (bit 3); all
  * readers that go by the directory at the end, Python's zipfile and our server among them, are content with that.
@@ -7,7 +7,7 @@
  * fastest, since the way to a sandbox is mostly short.
  *
  * minizip, which reads archives on the server, can't do this: it goes back to fill in the headers. */
-#include "runtime/remote/zip.h"
+#include "runtime/zip.h"
 
 #include <errno.h>
 #include <string.h>
