@@ -10,11 +10,12 @@ static const struct deployment_type *const types[] = {
 	&deployment_type_local,
 	&deployment_type_remote,
 	&deployment_type_dummy,
+	&deployment_type_docker,
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
 /* The names, for a list that a caller can keep. */
-static const char *const names[N_TYPES + 1] = {"local", "remote", "dummy"};
+static const char *const names[N_TYPES + 1] = {"local", "remote", "dummy", "docker"};
 
 static void json_cleanup(json_t **json)
 {
