@@ -90,6 +90,7 @@ struct session {
 	size_t idle_len;    /* of out when the last prompt came */
 	struct shell_state shell;
 	size_t text_len;    /* of what stands in the memfd */
+	const char *line;   /* the line that makes bash read it */
 	char *rcfile;       /* owned; a temporary startup file that is still to be removed, or NULL */
 
 	bool prompt_seen;   /* P has come since the last E */
@@ -146,7 +147,7 @@ void session_io_start(struct session *s);
 void session_io_drain(struct session *s); /* reads what is there, without waiting */
 void session_read_report(struct session *s);
 void session_write(struct session *s, const char *data, size_t len);
-void session_type_line(struct session *s); /* the constant line */
+void session_type_line(struct session *s); /* the line for the text that was stored */
 bool session_store_text(struct session *s, const struct buf *text);
 void session_on_text(struct session *s, const char *text, size_t len); /* raw, without reports */
 bool session_at_prompt(const struct session *s); /* bash is in the foreground and sleeps */

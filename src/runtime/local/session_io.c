@@ -181,8 +181,7 @@ void session_type_line(struct session *s)
 {
 	/* the user may have left the terminal raw or echoing */
 	proc_pty_reset(s->master);
-	const char *line = shell_typed_line();
-	session_write(s, line, strlen(line));
+	session_write(s, s->line, strlen(s->line));
 }
 
 bool session_store_text(struct session *s, const struct buf *text)
@@ -198,6 +197,7 @@ bool session_store_text(struct session *s, const struct buf *text)
 			off += (size_t)n;
 	}
 	s->text_len = text->len;
+	s->line = shell_typed_line(text);
 	return lseek(s->memfd, 0, SEEK_SET) == 0;
 }
 

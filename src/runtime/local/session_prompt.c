@@ -5,8 +5,8 @@
  *   RUNNING --S or P--> RECOVERING --E--> IDLE     (bash gave the command up: SIGINT, ${x?}, arithmetic errors)
  *
  * A new line is typed only when bash has shown its prompt since the last report, so that nobody else can read it. When
- * no prompt comes (the user has sent the shell's stderr elsewhere) a short wait stands for it once; from then on the
- * session is `promptless` and doesn't wait. A prompt that shows while a command runs means that bash gave the command
+ * no prompt will come (the user has sent the shell's stderr elsewhere) E says so, and the session is `promptless` up to
+ * the next prompt; where one was announced and doesn't come, a short wait stands for it. A prompt that shows while a command runs means that bash gave the command
  * up, unless a program has printed just that text: so it is doubted until bash sleeps in the foreground and nothing
  * has followed. */
 #include "runtime/local/session.h"

@@ -43,9 +43,13 @@ void shell_state_deinit(struct shell_state *st)
 }
 
 /* The constant parts, as functions that bash has parsed once: parsing them anew for every command would cost more than
- * all else. __crex_a reports and takes the flags away, __crex_z tidies up and says E, __crex_s says S. They are called
- * by name on lines that are eval'd at the top level; __crex_r, _d and _p do what is seldom needed; the traps are handled there, since inside a function DEBUG and ERR
- * can't be seen. If the user unsets them, the recovery defines them again.
+ * all else. __crex_a reports and takes the flags away, __crex_z looks whether all is tidy and says E, __crex_s says S.
+ * They are called by name on lines that are eval'd at the top level; the traps are handled there, since inside a function
+ * DEBUG and ERR can't be seen. If the user unsets them, the recovery defines them again.
+ *
+ * bash copies a function's body, word by word, each time it calls it, so what is seldom needed stands in functions of
+ * its own: __crex_r, _p and _d. One comparison asks for all that must be in order; it also fails where a user has set an
+ * option of his, which costs some microseconds and nothing else.
  *
  * PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is set
  * by printf because a user may have made it readonly: an assignment would make bash give up the list. Where stderr is no
@@ -58,27 +62,28 @@ static int append_functions(struct buf *out, const char *session_nonce)
 	return buf_printf(
 		out,
 		"__crex_a() { [[ $- != *[xveT]* ]] || \\builtin set +xveT; "
-		"\\builtin printf '%%s:%%s:%%s:%%s:%%q:%%s:' \"$1\" \"$2\" \"$3\" \"${BASH_XTRACEFD-}\" \"${4:0:%d}\" \"$1\"; "
-		"[[ -t 0 && ! ${PROMPT_COMMAND+1} && ! -o emacs && ! -o vi ]] || __crex_r; "
-		"\\builtin read -r -t 0 -u 59 && __crex_d; }\n"
-		"__crex_r() { [[ -t 0 ]] || \\exec <&59; \\builtin unset -v PROMPT_COMMAND; "
-		"[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; }\n"
+		"\\builtin printf \"$1:$2:$3:%%s:%%q:$1:\" \"${BASH_XTRACEFD-}\" \"${4:0:%d}\"; "
+		"\\builtin read -rt0 -u59 && __crex_d; }\n"
 		"__crex_d() { \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
-		"__crex_z() { [[ -t 2 ]]; \\builtin printf '\\034E%%s:%%s\\034' \"$1\" \"$?\" >&59; "
-		"[[ -t 2 && $PS1 = '\\034P%s:$?:\\#:\\j\\034' && ! ${PS0-}${PS2-} ]] || __crex_p; }\n"
-		"__crex_p() { { \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
-		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; } 2>&57; "
-		"[[ -t 2 ]] || \\builtin printf -v PS1 '' 2>&57; \\builtin :; }\n"
+		"__crex_z() { [[ -t 0 && -t 2 && $SHELLOPTS${PS1-}${PS0-}${PS2-}${PROMPT_COMMAND+1} = "
+		"'braceexpand:hashall:ignoreeof:interactive-comments:monitor\\034P%s:$?:\\#:\\j\\034' ]] && "
+		"\\builtin printf \"\\034E$1:0\\034\" >&59 || __crex_r \"$1\"; }\n"
+		"__crex_r() { [[ -t 2 ]]; __crex_p \"$1\" \"$?\" 2>&57; }\n"
+		"__crex_p() { [[ -t 0 ]] || \\exec <&59; \\builtin unset -v PROMPT_COMMAND; "
+		"[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
+		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; "
+		"[[ $2 = 0 ]] || \\builtin printf -v PS1 ''; \\builtin printf \"\\034E$1:$2\\034\" >&59; }\n"
 		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
 		"\\builtin eval '[[ x ]]' 2>&57; }\n",
 		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce);
 }
 
+/* Its last byte occurs earlier as well: see shell_typed_line(). */
 static int append_epilogue(struct buf *out, const char *nonce)
 {
 	return buf_printf(out,
 			  "{ __crex_a %s \"$?\" \"$-\" \"${_-}\"; \\builtin trap -p DEBUG ERR; \\builtin trap - DEBUG ERR; "
-			  "\\builtin printf ':%%s:' %s; } >&56 2>&57; __crex_z %s\n",
+			  "\\builtin printf :%s:; } >&56 2>&57; __crex_z %s",
 			  nonce, nonce, nonce);
 }
 
@@ -129,13 +134,19 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 		r = buf_append_str(out, "{ \\builtin set +o history +o emacs +o vi +H; \\builtin unset -v MAILCHECK; "
 					"IGNOREEOF=1000; \\builtin :; } >&57 2>&57\n");
 	r = r < 0 ? r : append_functions(out, session_nonce);
-	return r < 0 ? r : append_epilogue(out, nonce);
+	r = r < 0 ? r : append_epilogue(out, nonce);
+	return r < 0 ? r : buf_append_char(out, '\n');
 }
 
-/* The leading Ctrl-U takes away what may stand on the line already. */
-const char *shell_typed_line(void)
+/* The leading Ctrl-U takes away what may stand on the line already. `IFS=` costs bash more than the `read` itself, and
+ * our texts can do without: they begin and end with what is no blank, and their last byte is not the only one of its
+ * kind, so that whatever the user's IFS is, the one variable gets all. Only with the two bytes that bash uses for its own
+ * quoting in the text, and in IFS too, would some be lost. */
+const char *shell_typed_line(const struct buf *text)
 {
-	return "\025 IFS= \\builtin read -r -d '' -u 58 __crex; \\builtin eval \"$__crex\" || __crex_s\n";
+	if (memchr(text->data, '\001', text->len) || memchr(text->data, '\177', text->len))
+		return "\025 IFS= \\builtin read -rd '' -u58 __crex; \\builtin eval \"$__crex\" || __crex_s\n";
+	return "\025 \\builtin read -rd '' -u58 __crex; \\builtin eval \"$__crex\" || __crex_s\n";
 }
 
 static int append_trap(struct buf *out, const struct buf *trap)
@@ -153,7 +164,7 @@ static int append_trap(struct buf *out, const struct buf *trap)
 static int append_prologue(struct buf *out, const struct shell_state *st, bool checked)
 {
 	bool observed = st->trap_debug.len > 0 || strpbrk(st->flags, "xv");
-	int r = buf_append_str(out, "{ \\builtin unset -v __crex; ");
+	int r = buf_append_str(out, "{ \\builtin unset __crex; ");
 	if (checked)
 		r = r < 0 ? r : buf_append_str(out, "\\builtin unset -f __crex; ");
 	if (st->has_jobs)

@@ -33,8 +33,8 @@ void shell_state_deinit(struct shell_state *st);
 int shell_append_bootstrap(struct buf *out, const char *session_nonce, const char *nonce,
 			   const struct crex_str_list *startup_source);
 
-/* The one line that is typed on the terminal for each command, newline included. */
-const char *shell_typed_line(void);
+/* The line that is typed on the terminal for a text of the two appenders below, newline included. */
+const char *shell_typed_line(const struct buf *text);
 
 /* The text that stands in the memfd for one command, terminating NUL included. */
 int shell_append_command(struct buf *out, const struct shell_state *st, struct crex_str command,
