@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A $_ or a trap larger than the pipe would block the shell before E. */
+/* A $_, or traps, larger than the pipe would block the shell before E. */
 enum { FIELD_MAX = 1024 * 1024, LAST_ARG_MAX = 16384 };
 
 void shell_state_init(struct shell_state *st)
@@ -43,7 +43,7 @@ void shell_state_deinit(struct shell_state *st)
 }
 
 /* The constant parts, as functions that bash has parsed once: parsing them anew for every command would cost more than
- * all else. __crex_a reports and takes the flags away, __crex_z looks whether all is tidy and says E, __crex_s says S.
+ * all else. __crex_a reports and takes the flags away, __crex_z says E and looks whether all is tidy, __crex_s says S.
  * They are called by name on lines that are eval'd at the top level; the traps are handled there, since inside a function
  * DEBUG and ERR can't be seen. If the user unsets them, the recovery defines them again.
  *
@@ -65,14 +65,13 @@ static int append_functions(struct buf *out, const char *session_nonce)
 		"\\builtin printf \"$1:$2:$3:%%s:%%q:$1:\" \"${BASH_XTRACEFD-}\" \"${4:0:%d}\"; "
 		"\\builtin read -rt0 -u59 && __crex_d; }\n"
 		"__crex_d() { \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
-		"__crex_z() { [[ -t 0 && -t 2 && $SHELLOPTS${PS1-}${PS0-}${PS2-}${PROMPT_COMMAND+1} = "
-		"'braceexpand:hashall:ignoreeof:interactive-comments:monitor\\034P%s:$?:\\#:\\j\\034' ]] && "
-		"\\builtin printf \"\\034E$1:0\\034\" >&59 || __crex_r \"$1\"; }\n"
-		"__crex_r() { [[ -t 2 ]]; __crex_p \"$1\" \"$?\" 2>&57; }\n"
+		"__crex_z() { [[ -t 2 ]]; \\builtin printf \"\\034E$1:$?\\034\" >&59; "
+		"[[ -t 0 && -t 2 && $SHELLOPTS${PS1-}${PS0-}${PS2-}${PROMPT_COMMAND+1} = "
+		"'braceexpand:hashall:ignoreeof:interactive-comments:monitor\\034P%s:$?:\\#:\\j\\034' ]] || __crex_r; }\n"
+		"__crex_r() { __crex_p 2>&57; [[ -t 2 ]] || \\builtin printf -v PS1 '' 2>&57; \\builtin :; }\n"
 		"__crex_p() { [[ -t 0 ]] || \\exec <&59; \\builtin unset -v PROMPT_COMMAND; "
 		"[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
-		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; "
-		"[[ $2 = 0 ]] || \\builtin printf -v PS1 ''; \\builtin printf \"\\034E$1:$2\\034\" >&59; }\n"
+		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; }\n"
 		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
 		"\\builtin eval '[[ x ]]' 2>&57; }\n",
 		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce);
@@ -82,7 +81,7 @@ static int append_functions(struct buf *out, const char *session_nonce)
 static int append_epilogue(struct buf *out, const char *nonce)
 {
 	return buf_printf(out,
-			  "{ __crex_a %s \"$?\" \"$-\" \"${_-}\"; \\builtin trap -p DEBUG ERR; \\builtin trap - DEBUG ERR; "
+			  "{ __crex_a %s \"$?\" \"$-\" \"${_-}\"; \\builtin trap -p; \\builtin trap - DEBUG ERR; "
 			  "\\builtin printf :%s:; } >&56 2>&57; __crex_z %s",
 			  nonce, nonce, nonce);
 }
