@@ -1,6 +1,6 @@
 /* deploy/heartbeat.h: a sandbox ends itself when its host is gone; this is how it knows that the host is there.
  *
- * The server inside was started with --exit-when-idle: a program that thinks for minutes between two commands would
+ * The server inside was started with --host-timeout: a program that thinks for minutes between two commands would
  * lose its sandbox without somebody asking now and then. */
 #ifndef DEPLOY_HEARTBEAT_H
 #define DEPLOY_HEARTBEAT_H

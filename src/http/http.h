@@ -60,6 +60,7 @@ void http_server_drain(struct http_server *s);
 void http_server_close(struct http_server *s, void (*done)(void *arg), void *arg);
 size_t http_server_connections(const struct http_server *s);
 bool http_server_busy(const struct http_server *s); /* some reply is still being written or made */
+bool http_server_is_awaited(const struct http_server *s); /* the same, and who asked has not hung up */
 
 /* Reading an exchange; views live until the reply. */
 const char *http_method(const struct http_exchange *ex);

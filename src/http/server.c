@@ -355,13 +355,25 @@ size_t http_server_connections(const struct http_server *s)
 	return s->n_connections;
 }
 
+static bool is_under_way(const struct http_exchange *c)
+{
+	return c->state == CONN_BUSY || c->state == CONN_WRITE || c->state == CONN_BODY;
+}
+
 bool http_server_busy(const struct http_server *s)
 {
 	if (s->n_objects > s->n_connections)
 		return true;
-	for (const struct http_exchange *c = s->first; c; c = c->next) {
-		if (c->state == CONN_BUSY || c->state == CONN_WRITE || c->state == CONN_BODY)
+	for (const struct http_exchange *c = s->first; c; c = c->next)
+		if (is_under_way(c))
 			return true;
-	}
+	return false;
+}
+
+bool http_server_is_awaited(const struct http_server *s)
+{
+	for (const struct http_exchange *c = s->first; c; c = c->next)
+		if (is_under_way(c) && !c->eof)
+			return true;
 	return false;
 }

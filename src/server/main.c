@@ -115,14 +115,19 @@ static void on_signal(uv_signal_t *handle, int signum)
 	begin_end(handle->data, signum == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
+/* A command that goes on for a client that is gone keeps nobody waiting. A client that waits now may be gone right after
+ * this look: its time is counted from the next one. */
 static void on_idle_check(uv_timer_t *timer)
 {
 	struct program *p = timer->data;
-	uint64_t limit = p->opt.host_timeout_ms, passed = uv_now(&p->loop) - p->srv.last_request_ms;
-	if (p->srv.n_calls > 0)
-		uv_timer_start(timer, on_idle_check, limit, 0);
-	else if (passed < limit)
-		uv_timer_start(timer, on_idle_check, limit - passed, 0);
+	uint64_t limit = p->opt.host_timeout_ms, now = uv_now(&p->loop), look = limit / 8 + 1;
+	if (http_server_is_awaited(p->srv.http))
+		p->srv.last_request_ms = now + look;
+	uint64_t end = p->srv.last_request_ms + limit;
+	if (p->srv.last_request_ms > now)
+		uv_timer_start(timer, on_idle_check, look, 0);
+	else if (end > now)
+		uv_timer_start(timer, on_idle_check, end - now, 0);
 	else
 		begin_end(p, "no client for the time of --host-timeout");
 }

@@ -13,9 +13,11 @@
 
 void pull_init(struct pull *p, struct crex_str text)
 {
-	*p = (struct pull){.begin = text.ptr, .at = text.ptr, .end = text.ptr + text.len};
-	if (!text.len)
-		p->problem = "it is empty";
+	static const char nothing[] = "";
+	if (text.len)
+		*p = (struct pull){.begin = text.ptr, .at = text.ptr, .end = text.ptr + text.len};
+	else
+		*p = (struct pull){.begin = nothing, .at = nothing, .end = nothing, .problem = "it is empty"};
 }
 
 static bool fail(struct pull *p, const char *problem)

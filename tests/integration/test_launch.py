@@ -91,6 +91,18 @@ def test_host_timeout_while_somebody_is_there(start, env, tmp_path):
     assert box.server.process.wait(20 * SLOW) == 0
 
 
+def test_host_timeout_while_a_killed_clients_command_runs(start):
+    """Who asked for it is gone: the command is no reason to stay."""
+    box = start("--host-timeout", "0.7")
+    box.create_session()
+    with Wire(box.server.connect()) as client:
+        body = json.dumps({"action_type": "bash", "command": "sleep 1000", "timeout": None}).encode()
+        client.send(request("POST", "/run_in_session", body=body))
+        with pytest.raises(subprocess.TimeoutExpired):
+            box.server.process.wait(1.5)
+    assert box.server.process.wait(20 * SLOW) == 0
+
+
 def test_port_in_use(start):
     box = start()
     result = run("--auth-token", "x", "--host", "127.0.0.1", "--port", str(box.server.port))

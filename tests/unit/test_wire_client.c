@@ -327,7 +327,7 @@ static void fails(int status, const char *body, enum crex_error_code code, const
 {
 	assert_int_equal(wire_read_error(status, crex_str_of(body), err), -1);
 	if (err->code != code || !strstr(err->message, text))
-		fail_msg("%s -> %s: %s", body, crex_error_name(err->code), err->message);
+		fail_msg("%s -> %s: %s", body ? body : "nothing", crex_error_name(err->code), err->message);
 }
 
 #define EXCEPTION(message, path, extra)                                                                                \
@@ -368,6 +368,7 @@ static void test_errors(void **state)
 	fails(422, "nonsense", CREX_E_PROTOCOL, "nonsense", &err);
 	fails(422, "{\"detail\":[]}", CREX_E_PROTOCOL, "422", &err);
 	fails(500, "Internal\r\n\x01\xFFServer Error", CREX_E_PROTOCOL, "status 500: Internal   ?Server Error", &err);
+	fails(500, NULL, CREX_E_PROTOCOL, "status 500", &err);
 	char big[1000];
 	memset(big, 'x', sizeof big - 1);
 	big[sizeof big - 1] = '\0';

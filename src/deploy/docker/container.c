@@ -118,7 +118,7 @@ static void server_command(const struct docker_deployment *d, struct buf *ret)
 	else
 		buf_printf(ret, DOCKER_SERVER_PATH " --host 0.0.0.0 --port %d", DOCKER_CONTAINER_PORT);
 	if (c->host_timeout > 0)
-		buf_printf(ret, " --exit-when-idle %g", c->host_timeout);
+		buf_printf(ret, " --host-timeout %g", c->host_timeout);
 }
 
 /* The image, and what runs in it instead of its own program. */
