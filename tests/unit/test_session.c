@@ -41,6 +41,14 @@ static void test_status_and_last_argument(void **state)
 	RUN("set -e; (exit 0)", "", 0);
 	RUN("(exit 5) || echo $?", "5\n", 0);
 	RUN("set +e", "", 0);
+	/* the user's IFS, whatever it holds, has no part in how commands are read */
+	static const char *const ifs[] = {"IFS=_e", "IFS=0123456789", "IFS='{ }'", "IFS=$'\\001\\177'", "IFS=$'\\n'\\;", "IFS="};
+	for (size_t i = 0; i < sizeof ifs / sizeof *ifs; i++) {
+		RUN(ifs[i], "", 0);
+		RUN("\n printf '%s|' ' x ' _e2 '}' | od -An -c | tr -d '\\n'; printf '\001' | od -An -tx1 \n\n",
+		    "       x       |   _   e   2   |   }   | 01\n", 0);
+	}
+	RUN("unset -v IFS", "", 0);
 	RUN("declare -F | grep -v __crex_[adprsz]; declare -p __crex 2>/dev/null", "", 1); /* nothing else of ours is left about */
 }
 
