@@ -1,5 +1,5 @@
-/* fuzz/fuzz_wire_reply.c: every reader of replies: the first byte chooses it. A reply is taken or refused with an error;
- * texts that were taken can be written again and then read as the same. */
+/* fuzz/fuzz_wire_reply.c: every reader of replies: the first byte chooses it. A reply is taken or refused with an
+ * error; texts that were taken can be written again and then read as the same. */
 #include "wire/client.h"
 
 #include <stdint.h>
