@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import threading
 import time
 
@@ -75,12 +77,16 @@ def test_arguments_with_blanks_and_quotes(host, tmp_path):
 def test_network_of_the_host(host):
     driver = host.started(docker_args=["--network", "host"])
     assert driver.output("echo on the host") == "on the host\n"
-    port = json.loads(driver_state(driver))["port"] if False else None
-    assert port is None
-
-
-def driver_state(driver):
-    return driver.detach()
+    (listens,) = re.findall("listening on (.*)", driver.logs())
+    assert listens.startswith("http://127.0.0.1:") and not listens.endswith(":8000")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        other = host.new(docker_args=["--net=host"], port=port)
+        with pytest.raises(Failed) as failed:
+            other.start(timeout=60)
+        assert failed.value.code == "DEPLOYMENT_STARTUP" and f"port {port} of 127.0.0.1 is in use" in failed.value.message
+    other.start(timeout=60)
+    assert f"listening on http://127.0.0.1:{port}\n" in other.logs()
 
 
 def test_a_shell_of_ones_own(host):
@@ -195,11 +201,10 @@ def test_gc_takes_what_killed_programs_left(host):
     killed.kill()
     killed.process.wait()
     third = host.driver()
-    assert third.gc(type="docker", all=False) == 1
-    assert len(third.steps) == 1 and third.steps[0].startswith(f"{host.engine.name} container crex-")
+    assert third.gc(type="docker", all=False) >= 1
+    assert [step.rpartition("-")[0] for step in third.steps].count(f"{host.engine.name} container crex") == 1
     assert len(host.containers()) == 1 and host.containers()[0] in theirs
     assert living.output("echo alive") == "alive\n"
-    assert third.gc(type="docker", all=False) == 0
 
 
 def test_check_says_what_is_there(host):
@@ -263,8 +268,12 @@ def test_killed_in_the_middle_of_a_start(host):
         driver.process.wait()
     sweeper = host.driver()
 
-    def swept():
+    quiet = 0
+
+    def swept():  # an engine may still be about to create what its killed client asked for
+        nonlocal quiet
         sweeper.gc(type="docker", all=False)
-        return not host.containers()
+        quiet = 0 if host.containers() else quiet + 1
+        return quiet == 10
 
     until(swept, 30)
