@@ -198,8 +198,14 @@ def row_upload(b):
     target.unlink()
 
 
+def row_remote(b):
+    times = b.tool("round_trip", b.server.port, TOKEN, 3000 // b.scale)
+    b.row("remote runtime: is_alive", times["alive_us"] / 1000, "ms", times["get_us"] / 1000, 1.2)
+    b.row("remote runtime: execute `true`", times["execute_us"] / 1000, "ms", times["post_us"] / 1000, 1.2)
+
+
 ROWS = {"echo": row_echo, "create": row_create, "execute": row_execute, "bulk": row_bulk, "parallel": row_parallel, "alive": row_alive,
-        "memory": row_memory, "upload": row_upload}
+        "memory": row_memory, "upload": row_upload, "remote": row_remote}
 
 
 def table(b, wanted):
