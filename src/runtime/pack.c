@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/deadline.h"
+#include "base/inside.h"
 #include "runtime/walk.h"
 #include "runtime/zip.h"
 
@@ -105,12 +106,29 @@ static int prefix_path(struct pack *p)
 	return crex_error_prefix(&p->err, "in %s: ", p->path);
 }
 
-static int begin_link(struct pack *p, const struct walk_entry *e)
+/* The text of a link that stays inside the source: others would mean something else, or nothing, over there. */
+static ssize_t read_link(struct pack *p, const struct walk_entry *e, char text[static PATH_MAX + 1])
 {
-	char target[PATH_MAX];
-	ssize_t n = readlinkat(e->dir_fd, e->name, target, sizeof target);
+	size_t depth = 0;
+	for (const char *at = e->path; *at; at++)
+		depth += *at == '/';
+	ssize_t n = readlinkat(e->dir_fd, e->name, text, PATH_MAX);
 	if (n < 0)
 		return crex_error_set_errno(&p->err, errno, e->path);
+	text[n] = '\0';
+	if (link_stays_inside(depth, text))
+		return n;
+	return crex_error_set(&p->err, CREX_E_VALUE,
+			      "the link %s leads out of the directory, to %s: put a copy in its place, or leave it out",
+			      e->path, text);
+}
+
+static int begin_link(struct pack *p, const struct walk_entry *e)
+{
+	char target[PATH_MAX + 1];
+	ssize_t n = read_link(p, e, target);
+	if (n < 0)
+		return -1;
 	int r = zip_begin(&p->zip, e->path, e->st.st_mode, (uint64_t)n);
 	if (r == 0)
 		r = zip_write(&p->zip, target, (size_t)n);
@@ -204,6 +222,9 @@ static int survey(struct pack *p)
 	struct walk_entry e;
 	int r = w ? 1 : -1;
 	while (r > 0 && (r = walk_next(w, &e, &p->err)) > 0) {
+		char target[PATH_MAX + 1];
+		if (S_ISLNK(e.st.st_mode) && read_link(p, &e, target) < 0)
+			r = -1;
 		if (!S_ISREG(e.st.st_mode))
 			continue;
 		if (faccessat(e.dir_fd, e.name, R_OK, AT_EACCESS) < 0)

@@ -56,6 +56,9 @@ make("comment.zip", (info("f", reg | 0o644), b"f"), comment=b"c" * 60000)
 make("prefix.zip", (info("f", reg | 0o644), b"f"), prefix=b"#!/bin/sh\nexit 1\n" * 100)
 make("setuid.zip", (info("su", reg | 0o6755), b"x"))
 make("symlink.zip", (info("link", lnk | 0o777), b"/etc"), (info("file", reg | 0o644), b"f"))
+make("links.zip", (info("in", lnk | 0o777), b"d/f"), (info("d/f", reg | 0o644), b"f"), (info("d/up", lnk | 0o777), b"../in"),
+     (info("out", lnk | 0o777), b"../x"), (info("d/far", lnk | 0o777), b"../../x"), (info("sly", lnk | 0o777), b"d/../x"),
+     (info("none", lnk | 0o777), b""), (info("in", lnk | 0o777), b"d/up"))
 make("linkdir.zip", (info("link", lnk | 0o777), b"/tmp"), (info("link/evil", reg | 0o644), b"f"))
 make("bomb.zip", (info("bomb", reg | 0o644), b"\0" * (8 << 20)))
 make("dotdot.zip", (info("ok", reg | 0o644), b"x"), (info("../evil", reg | 0o644), b"x"))

@@ -118,6 +118,13 @@ static void test_setuid_dropped(void **state)
 	assert_mode("out/su", 0755);
 }
 
+static void assert_link(const char *path, const char *want)
+{
+	char text[100] = "";
+	assert_true(readlink(path, text, sizeof text - 1) > 0);
+	assert_string_equal(text, want);
+}
+
 static void test_links_are_files(void **state)
 {
 	(void)state;
@@ -128,6 +135,18 @@ static void test_links_are_files(void **state)
 	assert_true(S_ISREG(st.st_mode));
 	refuse_with("linkdir.zip", &roomy, CREX_E_NOT_A_DIRECTORY, "link/evil");
 	assert_missing("/tmp/evil");
+}
+
+static void test_inner_links_are_links(void **state)
+{
+	(void)state;
+	extract("links.zip");
+	assert_link("out/in", "d/up"); /* the last of its name */
+	assert_link("out/d/up", "../in");
+	assert_content("out/out", "../x");
+	assert_content("out/d/far", "../../x");
+	assert_content("out/sly", "d/../x");
+	assert_content("out/none", "");
 }
 
 static void test_escapes(void **state)
@@ -274,6 +293,7 @@ int main(void)
 		cmocka_unit_test(test_duplicate_last_wins),
 		cmocka_unit_test(test_setuid_dropped),
 		cmocka_unit_test(test_links_are_files),
+		cmocka_unit_test(test_inner_links_are_links),
 		cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_conflicts),
 		cmocka_unit_test(test_broken),

@@ -72,7 +72,19 @@ static int copy_file(int from, int to, const char *name)
 	return r;
 }
 
-static int place_file(struct merge *m, int from, int to, const char *name, const struct stat *old)
+static int copy_link(int from, int to, const char *name)
+{
+	char text[PATH_MAX + 1];
+	ssize_t n = readlinkat(from, name, text, PATH_MAX);
+	if (n < 0)
+		return -errno;
+	text[n] = '\0';
+	if (symlinkat(text, to, name) == 0)
+		return 0;
+	return errno == EEXIST && unlinkat(to, name, 0) == 0 && symlinkat(text, to, name) == 0 ? 0 : -errno;
+}
+
+static int place_file(struct merge *m, int from, int to, const char *name, mode_t mode, const struct stat *old)
 {
 	if (old && S_ISDIR(old->st_mode))
 		return fail(m, EISDIR, name);
@@ -80,7 +92,7 @@ static int place_file(struct merge *m, int from, int to, const char *name, const
 		return 0;
 	int r = renameat(from, name, to, name) < 0 ? -errno : 0;
 	if (r == -EXDEV)
-		r = copy_file(from, to, name);
+		r = S_ISLNK(mode) ? copy_link(from, to, name) : copy_file(from, to, name);
 	return r < 0 ? fail(m, -r, name) : 0;
 }
 
@@ -113,7 +125,7 @@ static int merge_entry(struct merge *m, int from, int to, const char *name)
 	if (!exists && errno != ENOENT)
 		return fail(m, errno, name);
 	return S_ISDIR(st.st_mode) ? place_dir(m, from, to, name, st.st_mode, exists ? &old : NULL)
-				   : place_file(m, from, to, name, exists ? &old : NULL);
+				   : place_file(m, from, to, name, st.st_mode, exists ? &old : NULL);
 }
 
 static int merge_dir(struct merge *m, int from, int to)

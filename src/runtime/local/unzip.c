@@ -4,8 +4,9 @@
  * hostile archive could use:
  *  - names are taken as Python's zipfile takes them (UTF-8 by flag, else cp437; "", "." components vanish; a backslash
  *    is an ordinary character), but what Python strips in silence is an error here: absolute names, "..", NUL;
- *  - entries are opened component by component without following links, and no link is ever made: a symbolic link in
- *    the archive becomes a regular file that holds the link's text, as with zipfile.extractall;
+ *  - entries are opened component by component without following links. A symbolic link in the archive is first a
+ *    regular file that holds the link's text, as with zipfile.extractall; when all entries are there, those whose text
+ *    can't lead out of the tree become links (a second look at the directory). The others stay text;
  *  - permission bits are kept, less setuid, setgid, sticky and the umask; the owner can always read and write (and
  *    enter directories). Without Unix attributes a file is made as any new file;
  *  - what counts is what is really written: sizes that the directory claims are compared after the fact, the sum is
@@ -15,11 +16,13 @@
 #include "runtime/local/unzip.h"
 
 #include "base/cleanup.h"
+#include "base/inside.h"
 #include "runtime/local/fsio.h"
 #include "text/decode.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unzip.h>
@@ -125,12 +128,13 @@ struct job {
 	uint64_t written;    /* of all entries */
 	int dir;	     /* the directory opened last, -1: none */
 	struct buf dir_name; /* its name */
+	bool has_links;
 };
 
 struct entry {
 	struct buf name; /* decoded, normalised, no slash at either end; empty: the root itself */
 	mode_t mode;	 /* 0: none given */
-	bool is_dir;
+	bool is_dir, is_link;
 	uint64_t size;
 };
 
@@ -204,7 +208,10 @@ static int read_entry(struct job *job, struct entry *entry)
 	if (normalise_name(job, &entry->name) < 0)
 		return -1;
 	entry->size = info.uncompressed_size;
-	entry->mode = info.version >> 8 == HOST_UNIX ? (mode_t)(info.external_fa >> 16) & 0777 : 0;
+	mode_t mode = info.version >> 8 == HOST_UNIX ? (mode_t)(info.external_fa >> 16) : 0;
+	entry->mode = mode & 0777;
+	entry->is_link = S_ISLNK(mode);
+	job->has_links |= entry->is_link;
 	if (info.flag & (FLAG_ENCRYPTED | FLAG_STRONG_ENCRYPTION))
 		return fail_entry(job, "File", data, " is encrypted, password required for extraction");
 	if (info.flag & FLAG_PATCH)
@@ -322,7 +329,40 @@ static int extract_entry(struct job *job)
 	return r;
 }
 
-static int extract_all(struct job *job)
+/* What an earlier entry of the same name has made a link of already is let be. */
+static int replace_by_link(struct job *job, const char *name)
+{
+	const char *slash = strrchr(name, '/'), *base = slash ? slash + 1 : name;
+	size_t depth = 0;
+	for (const char *p = name; *p; p++)
+		depth += *p == '/';
+	if (enter_dir(job, name, slash ? (size_t)(slash - name) : 0, 0) < 0)
+		return -1;
+	char text[PATH_MAX + 1];
+	cleanup_fd int fd = openat(job->dir, base, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, 0);
+	if (n <= 0 || n >= PATH_MAX || memchr(text, '\0', (size_t)n))
+		return 0;
+	text[n] = '\0';
+	if (!link_stays_inside(depth, text))
+		return 0;
+	return unlinkat(job->dir, base, 0) < 0 || symlinkat(text, job->dir, base) < 0
+		       ? crex_error_set_errno(job->err, errno, name)
+		       : 0;
+}
+
+static int link_entry(struct job *job)
+{
+	struct entry entry = {0};
+	buf_init(&entry.name, UNZIP_MAX_NAME);
+	int r = read_entry(job, &entry);
+	if (r == 0 && entry.is_link && !entry.is_dir)
+		r = replace_by_link(job, entry.name.data);
+	buf_deinit(&entry.name);
+	return r;
+}
+
+static int each_entry(struct job *job, int (*act)(struct job *job))
 {
 	unz_global_info64 info;
 	if (unzGetGlobalInfo64(job->zip, &info) != UNZ_OK)
@@ -334,7 +374,7 @@ static int extract_all(struct job *job)
 		return 0;
 	int r = unzGoToFirstFile(job->zip);
 	for (uint64_t i = 1; r == UNZ_OK; i++) {
-		if (extract_entry(job) < 0)
+		if (act(job) < 0)
 			return -1;
 		r = unzGoToNextFile(job->zip);
 		/* minizip takes a count of 65535 for "see zip64", and sees the end as a broken record then */
@@ -378,7 +418,9 @@ int unzip_extract(int zip_fd, int dir_fd, const struct unzip_limits *limits, str
 	zlib_filefunc64_def funcs = {source_open, source_read,	source_write, source_tell,
 				     source_seek, source_close, source_error, &job.source};
 	job.zip = unzOpen2_64("", &funcs);
-	int r = job.zip ? extract_all(&job) : fail(&job, "File is not a zip file");
+	int r = job.zip ? each_entry(&job, extract_entry) : fail(&job, "File is not a zip file");
+	if (r == 0 && job.has_links)
+		r = each_entry(&job, link_entry);
 	if (job.zip)
 		unzClose(job.zip);
 	if (job.dir >= 0)
