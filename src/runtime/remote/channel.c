@@ -50,7 +50,6 @@ struct remote_channel *remote_channel_take(struct remote *rt, struct crex_error 
 
 void remote_channel_give(struct remote *rt, struct remote_channel *c)
 {
-	curl_easy_reset(c->easy);
 	pthread_mutex_lock(&rt->lock);
 	bool keep = rt->n_idle < REMOTE_IDLE_MAX;
 	if (keep) {

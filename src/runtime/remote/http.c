@@ -80,8 +80,7 @@ static void quiet_begin(struct quiet *q, bool wanted)
 {
 	sigset_t pipe, pending;
 	q->on = false;
-	sigpending(&pending);
-	if (!wanted || sigismember(&pending, SIGPIPE))
+	if (!wanted || sigpending(&pending) < 0 || sigismember(&pending, SIGPIPE))
 		return; /* one that waits already is not ours */
 	sigemptyset(&pipe);
 	sigaddset(&pipe, SIGPIPE);
@@ -103,13 +102,9 @@ static void quiet_end(struct quiet *q)
 
 /* --- the transfer --------------------------------------------------------------------------------------------- */
 
-static void set_server(struct transfer *t)
+/* What all requests of a runtime have in common: set once for each handle. */
+static void prepare(const struct remote *rt, CURL *e)
 {
-	struct remote *rt = t->rt;
-	CURL *e = t->easy;
-	char url[8192 * 2];
-	snprintf(url, sizeof url, "%s%s", rt->host.url, t->req->path); /* host.c bounds it */
-	curl_easy_setopt(e, CURLOPT_URL, url);
 	curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
@@ -120,6 +115,8 @@ static void set_server(struct transfer *t)
 	curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
 	curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 	if (rt->unix_socket)
 		curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, rt->unix_socket);
 	if (rt->unix_socket || rt->host.loopback)
@@ -130,19 +127,35 @@ static void set_server(struct transfer *t)
 	}
 }
 
-static void set_transfer(struct transfer *t)
+static void set_request(struct transfer *t)
 {
 	CURL *e = t->easy;
+	char url[8192 * 2];
+	snprintf(url, sizeof url, "%s%s", t->rt->host.url, t->req->path); /* host.c bounds it */
+	curl_easy_setopt(e, CURLOPT_URL, url);
 	curl_easy_setopt(e, CURLOPT_ERRORBUFFER, t->told);
-	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(e, CURLOPT_HEADERDATA, t);
-	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
 	curl_easy_setopt(e, CURLOPT_WRITEDATA, t);
-	if (t->req->post && !t->req->form) {
+	if (!t->req->post) {
+		curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+	} else if (!t->req->form) {
 		curl_easy_setopt(e, CURLOPT_POST, 1L);
 		curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)t->req->body.len);
 		curl_easy_setopt(e, CURLOPT_POSTFIELDS, t->req->body.len ? t->req->body.ptr : "");
 	}
+}
+
+/* Nothing of a request outlives it in the handle; a form leaves too much behind to be undone piece by piece. */
+static void forget_request(struct remote_channel *c, const struct remote_request *req)
+{
+	if (req->form) {
+		curl_easy_reset(c->easy);
+		c->prepared = false;
+		return;
+	}
+	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, NULL);
+	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_easy_setopt(c->easy, CURLOPT_POSTFIELDS, NULL);
 }
 
 /* The request's own lines before those that all have. The list is only read by libcurl. */
@@ -247,8 +260,10 @@ static enum remote_outcome transfer(struct transfer *t, struct remote_channel *c
 {
 	struct header_lines lines;
 	curl_mime *mime = NULL;
-	set_server(t);
-	set_transfer(t);
+	if (!c->prepared)
+		prepare(t->rt, c->easy);
+	c->prepared = true;
+	set_request(t);
 	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, set_headers(&lines, t->rt, t->req));
 	if (t->req->form) {
 		mime = remote_form_build(t->req->form, t->easy);
@@ -283,6 +298,7 @@ enum remote_outcome remote_try(struct remote *rt, const struct remote_request *r
 		return REMOTE_FAILED;
 	struct transfer t = {.rt = rt, .req = req, .reply = ret, .easy = c->easy};
 	enum remote_outcome outcome = transfer(&t, c, d, err);
+	forget_request(c, req);
 	remote_channel_give(rt, c);
 	if (outcome != REMOTE_ANSWERED)
 		buf_deinit(&ret->body);

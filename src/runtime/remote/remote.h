@@ -19,6 +19,7 @@ enum { REMOTE_IDLE_MAX = 32 }; /* channels kept for later calls */
 struct remote_channel {
 	CURLM *multi;
 	CURL *easy;
+	bool prepared; /* easy has what all requests have in common */
 	struct remote_channel *next;
 };
 
