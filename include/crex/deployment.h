@@ -1,11 +1,13 @@
 /* crex/deployment.h: how a sandbox comes to be and goes: one interface, whatever engine or cloud stands behind it.
  *
  * new -> start -> runtime -> stop -> free. A deployment can be started again after a stop.
- * Ownership: configs are borrowed and copied by *_new; the runtime belongs to the deployment and lives until stop.
+ * Ownership: configs are borrowed and copied by *_new; the runtime belongs to the deployment and lives until stop: no
+ * call of it may be under way then, and it is never freed by the caller.
  * Errors: 0, or -1 with err set (err may be NULL); constructors return NULL. What is wrong with a config is found by
  * the constructor (CONFIG, with the field's name), before anything is asked of anybody.
  * Threads: calls on one deployment may come from any thread; start, stop and free exclude each other (a stop while a
- * start is under way calls the start off and waits for it).
+ * start is under way calls the start off and waits for it). free is the last call.
+ * Times: seconds. `call` bounds the whole of a function, a config's startup_timeout the start alone.
  * Field names and defaults are those of SWE-ReX 1.4.0's Python configs (swerex/deployment/config.py) where it has them.
  */
 #ifndef CREX_DEPLOYMENT_H
@@ -19,7 +21,8 @@ extern "C" {
 
 struct crex_deployment;
 
-/* Ready when it returns: the runtime answers. A start that fails or is called off leaves nothing behind.
+/* Ready when it returns: the runtime answers; at once when it was started before. A start that fails or is called off
+ * leaves nothing behind. While another thread starts or stops it: SWEREX.
  * Errors: DEPLOYMENT_STARTUP, DOCKER_PULL, and those of the way there (CONNECTION, AUTHENTICATION, DEADLINE, ...). */
 CREX_API int crex_deployment_start(struct crex_deployment *d, const struct crex_call *call, struct crex_error *err);
 
@@ -34,7 +37,7 @@ CREX_API int crex_deployment_stop(struct crex_deployment *d, const struct crex_c
 /* NULL with DEPLOYMENT_NOT_STARTED before start and after stop. */
 CREX_API struct crex_runtime *crex_deployment_runtime(struct crex_deployment *d, struct crex_error *err);
 
-/* What the sandbox itself has said so far (its container's log). UNSUPPORTED where none is kept. */
+/* What the sandbox itself has said so far (its container's log). UNSUPPORTED where none is kept. ret is needed. */
 CREX_API int crex_deployment_logs(struct crex_deployment *d, const struct crex_call *call, struct crex_text *ret,
 				  struct crex_error *err);
 
@@ -50,7 +53,8 @@ CREX_API struct crex_deployment *crex_deployment_free(struct crex_deployment *d)
 CREX_API const char *crex_deployment_type(const struct crex_deployment *d); /* "docker", ...; static */
 
 /* Who wants to know how a start gets on. Called on threads of the library's choosing, one call at a time; must not call
- * the deployment. Either may be NULL. */
+ * the deployment. Either may be NULL. total 0: not known. The struct is copied, arg must live as long as the
+ * deployment; add hooks before the start that they are to hear of. */
 struct crex_deployment_hook {
 	void (*on_custom_step)(void *arg, const char *message); /* "Pulling image debian:12" */
 	void (*on_progress)(void *arg, const char *what, unsigned long long done, unsigned long long total);
@@ -104,13 +108,13 @@ struct crex_docker_config {
 	const char *platform;		   /* "linux/arm64"; also taken from docker_args; both is a CONFIG error */
 	bool remove_container;		   /* true; false: stop leaves the stopped container */
 	const char *container_runtime;	   /* "docker"; or "podman", or a path to either */
-	const char *const
-		*exec_shell; /* {"/bin/sh", "-c"}; only used when set to something else: the server needs no shell */
+	/* {"/bin/sh", "-c"}; only used when set to something else: the server needs no shell */
+	const char *const *exec_shell;
 	const char *docker_internal_host; /* "http://127.0.0.1": where the published port is reached from here */
 	/* beyond upstream */
 	const char *publish_address; /* "127.0.0.1": the host's address that the port is published on */
-	double host_timeout; /* 60: the sandbox ends itself when this program has been gone for so long; negative: never
-			      */
+	/* 60, seconds: the sandbox ends itself when this program has been gone for so long; negative: never */
+	double host_timeout;
 	const char *server_path; /* the swerex-remote to bring in; NULL: the one that belongs to this library */
 };
 #define CREX_DOCKER_CONFIG_INIT                                                                            \

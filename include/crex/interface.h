@@ -3,7 +3,10 @@
  * A runtime is a struct whose first member is a `struct crex_runtime`; its `ops` say what to do. The library's inline
  * dispatch has done its part before a slot is called: `call` is never NULL, `err` is never NULL and clear, `ret` is an
  * initialised struct of the dispatcher's that reaches the caller only on success. Every slot returns 0, or -1 with err
- * set. Slots of one object are called from several threads at a time. */
+ * set. Slots of one object are called from several threads at a time. Only slots that say so may be NULL.
+ * A slot that waits does so for call->timeout at most (negative: without end; then CREX_E_DEADLINE) and watches
+ * crex_cancel_fd(call->cancel) where there is a cancel (CREX_E_CANCELLED). Strings in replies come from malloc().
+ * examples/guard.c is a runtime of this kind. */
 #ifndef CREX_INTERFACE_H
 #define CREX_INTERFACE_H
 
@@ -87,8 +90,8 @@ struct crex_deployment_ops {
 	int (*stop)(struct crex_deployment *d, const struct crex_call *call, struct crex_error *err);
 	/* The runtime of a started deployment; the deployment owns it. */
 	struct crex_runtime *(*runtime)(struct crex_deployment *d);
-	/* Writes into `state` (a JSON object, opaque here) what `resume` of the same type needs to reach and to stop
-	 * the sandbox from another process. NULL: can't outlive its process (UNSUPPORTED). */
+	/* Writes what `resume` of the same type needs to reach and to stop the sandbox from another process: a JSON
+	 * object, opaque here. NULL: can't outlive its process (UNSUPPORTED). */
 	int (*detach)(struct crex_deployment *d, struct crex_text *ret_state, struct crex_error *err);
 	/* The sandbox's own output so far, newest last; NULL: none is kept. */
 	int (*logs)(struct crex_deployment *d, const struct crex_call *call, struct crex_text *ret,
@@ -104,7 +107,8 @@ struct crex_deployment {
 	struct crex_deployment_state *state; /* set by crex_deployment_init */
 };
 
-/* First call of a constructor. 0, or -1 when memory ran out. */
+/* First call of a constructor. 0, or -1 when memory ran out: then the object is the constructor's to free. Whatever
+ * fails after it is followed by crex_deployment_free, which calls ops->free. */
 CREX_API int crex_deployment_init(struct crex_deployment *d, const struct crex_deployment_ops *ops,
 				  struct crex_error *err);
 /* Tells every hook of a step ("Pulling image"), or how far it has come (total 0: not known). Any thread. */

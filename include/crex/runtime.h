@@ -6,10 +6,11 @@
  * Requests: one struct a request of the SWE-ReX 1.4.0 contract, with the contract's defaults in a matching *_INIT
  * macro. Strings are borrowed views: whoever fills a request keeps the bytes alive until the call has returned.
  * Replies: the caller provides an initialised struct, a successful call fills it (what it held is not freed), the
- * matching *_clear frees it. A failing call leaves it untouched.
+ * matching *_clear frees it. A failing call leaves it untouched. NULL: the reply isn't wanted.
  * All calls: 0, or -1 with err set (err may be NULL). `call` says how long the caller waits and who may call it off;
  * NULL: for ever, nobody. A call that was called off has not undone what it began: a command goes on, as it does when
- * its client hangs up.
+ * its client hangs up. Beside the errors named below each call may fail with DEADLINE, CANCELLED, MEMORY, and where a
+ * server is asked with CONNECTION, AUTHENTICATION, PROTOCOL.
  * Times: seconds as double; a negative timeout means "none".
  * Threads: any number of threads may call one runtime at a time, and calls do not wait for one another, except that
  * requests to one session run in the order in which they came. crex_runtime_free is the last call. */
@@ -37,6 +38,7 @@ struct crex_str_list {
 	size_t count;
 };
 
+/* A view of a string literal, as an initialiser; crex_str_of() is for all other strings. */
 #define CREX_STR(literal)                      \
 	{                                      \
 		(literal), sizeof(literal) - 1 \
@@ -60,10 +62,11 @@ struct crex_text {
 	}
 CREX_API void crex_text_clear(struct crex_text *text);
 
+/* A bash on a terminal, for commands that follow one another: directory, variables, functions and jobs stay. */
 struct crex_create_session_request {
-	struct crex_str session;	     /* "default" */
-	struct crex_str_list startup_source; /* files sourced after the user's bashrc */
-	double startup_timeout;		     /* 1.0 */
+	struct crex_str session;	     /* its name; "default" */
+	struct crex_str_list startup_source; /* files of the sandbox, sourced after the user's bashrc */
+	double startup_timeout;		     /* seconds for all startup files; 1.0 */
 };
 #define CREX_CREATE_SESSION_REQUEST_INIT            \
 	{                                           \
@@ -76,15 +79,16 @@ enum crex_check {
 	CREX_CHECK_IGNORE  /* exit code is not reported (null) */
 };
 
+/* A command for a session: any bash text, of any number of lines. */
 struct crex_bash_action {
-	struct crex_str session;
+	struct crex_str session; /* "default" */
 	struct crex_str command;
-	double timeout;
-	bool is_interactive_command;
-	bool is_interactive_quit;
-	enum crex_check check;
-	struct crex_str error_msg;
-	struct crex_str_list expect;
+	double timeout;		     /* seconds; when they are over: COMMAND_TIMEOUT, and the command runs on; none */
+	bool is_interactive_command; /* a line for the program in the foreground, which shows one of `expect` then */
+	bool is_interactive_quit;    /* the line that makes that program quit */
+	enum crex_check check;	     /* CREX_CHECK_RAISE */
+	struct crex_str error_msg;   /* goes before the message of NON_ZERO_EXIT_CODE */
+	struct crex_str_list expect; /* the command is over when it has printed one of these; text or expressions */
 };
 #define CREX_BASH_ACTION_INIT                                                                               \
 	{                                                                                                   \
@@ -95,10 +99,10 @@ struct crex_bash_action {
 	}
 
 struct crex_bash_interrupt_action {
-	struct crex_str session;
-	double timeout; /* 0.2, for each try */
-	int n_retry;	/* 3 */
-	struct crex_str_list expect;
+	struct crex_str session;     /* "default" */
+	double timeout;		     /* seconds for each try; 0.2 */
+	int n_retry;		     /* tries before it escalates; 3 */
+	struct crex_str_list expect; /* also over when one of these was printed */
 };
 #define CREX_BASH_INTERRUPT_ACTION_INIT      \
 	{                                    \
@@ -108,27 +112,31 @@ struct crex_bash_interrupt_action {
 		}                            \
 	}
 
+/* A program apart from all sessions, as Python's subprocess.run; its stdin is empty. */
 struct crex_execute_request {
-	struct crex_str_list command; /* one item for a plain string */
-	bool command_is_list;
-	double timeout;
-	bool shell;
-	bool check;
-	struct crex_str error_msg;
-	bool has_env;		  /* true: env REPLACES the environment */
-	struct crex_str_list env; /* "KEY=VALUE" items */
-	struct crex_str cwd;	  /* ptr NULL: the server's own */
-	bool merge_output_streams;
+	/* A list is argv; with shell: a script for sh -c and its $0 $1 ... A plain string (one item, command_is_list
+	 * false) is a script with shell, and the program's name without. */
+	struct crex_str_list command;
+	bool command_is_list;	   /* false */
+	double timeout;		   /* seconds; when they are over its whole tree is killed: COMMAND_TIMEOUT; none */
+	bool shell;		   /* false */
+	bool check;		   /* an exit code other than 0 is NON_ZERO_EXIT_CODE; false */
+	struct crex_str error_msg; /* goes before that error's message */
+	bool has_env;		   /* true: env REPLACES the environment */
+	struct crex_str_list env;  /* "KEY=VALUE" items */
+	struct crex_str cwd;	   /* ptr NULL: the server's own */
+	bool merge_output_streams; /* stderr into `out`, as 2>&1; false */
 };
 #define CREX_EXECUTE_REQUEST_INIT                                                                              \
 	{                                                                                                      \
 		{NULL, 0}, false, CREX_NO_TIMEOUT, false, false, {NULL, 0}, false, {NULL, 0}, {NULL, 0}, false \
 	}
 
+/* Names as Python's open() takes them. */
 struct crex_read_file_request {
-	struct crex_str path;
+	struct crex_str path;	  /* in the sandbox, as are all paths but an upload's source */
 	struct crex_str encoding; /* ptr NULL: "utf-8" */
-	struct crex_str errors;	  /* ptr NULL: "strict" */
+	struct crex_str errors;	  /* "strict", "replace", "ignore", "backslashreplace" ...; ptr NULL: "strict" */
 };
 #define CREX_READ_FILE_REQUEST_INIT   \
 	{                             \
@@ -138,6 +146,7 @@ struct crex_read_file_request {
 		}                     \
 	}
 
+/* Parents are created; a reader sees the old content or the new; the mode of a file that exists stays. */
 struct crex_write_file_request {
 	struct crex_str path;
 	struct crex_str content; /* UTF-8; WTF-8 surrogates are refused */
@@ -155,8 +164,8 @@ struct crex_write_file_request {
 struct crex_upload_request {
 	struct crex_str source_path;
 	struct crex_str target_path;
-	/* Told as bytes leave, at most every 50 ms and at the end, on the caller's thread; total 0: not known. NULL:
-	 * nobody */
+	/* Told of bytes as they leave, at most every 50 ms and at the end, on the caller's thread; total 0: not known.
+	 * NULL: nobody. */
 	void (*progress)(void *arg, unsigned long long done, unsigned long long total);
 	void *progress_arg;
 };
@@ -177,7 +186,7 @@ CREX_API void crex_is_alive_clear(struct crex_is_alive *alive);
 
 /* What a session answers: an owned reply, freed with crex_observation_clear. */
 struct crex_observation {
-	char *output; /* owned; valid UTF-8; any byte may occur, NUL included */
+	char *output; /* owned; valid UTF-8, NUL-terminated; any byte may occur, NUL included */
 	size_t output_len;
 	bool has_exit_code; /* false: null on the wire */
 	int exit_code;
@@ -193,12 +202,12 @@ struct crex_observation {
 CREX_API void crex_observation_clear(struct crex_observation *obs);
 
 struct crex_execute_result {
-	char *out; /* owned, valid UTF-8 */
+	char *out; /* owned; valid UTF-8, NUL-terminated, any byte may occur */
 	size_t out_len;
-	char *err; /* owned, valid UTF-8 */
+	char *err; /* the same; "" when the streams were merged */
 	size_t err_len;
-	int exit_code; /* negative: ended by that signal */
-	bool truncated;
+	int exit_code;	/* negative: ended by that signal */
+	bool truncated; /* the middle of an output was cut at the configured limit */
 };
 #define CREX_EXECUTE_RESULT_INIT           \
 	{                                  \
@@ -220,7 +229,7 @@ CREX_API int crex_runtime_create_session(struct crex_runtime *rt, const struct c
 
 /* Errors: SESSION_DOES_NOT_EXIST, COMMAND_TIMEOUT (extra "output": what came so far; the session is busy until the
  * command ends or is interrupted), BASH_INCORRECT_SYNTAX (extras bash_stdout, bash_stderr; nothing has run),
- * NON_ZERO_EXIT_CODE (with CREX_CHECK_RAISE), LIMIT. */
+ * NON_ZERO_EXIT_CODE (with CREX_CHECK_RAISE; extra "output"), LIMIT. */
 CREX_API int crex_runtime_run_in_session(struct crex_runtime *rt, const struct crex_bash_action *action,
 					 const struct crex_call *call, struct crex_observation *ret,
 					 struct crex_error *err);
@@ -233,8 +242,8 @@ CREX_API int crex_runtime_interrupt(struct crex_runtime *rt, const struct crex_b
 CREX_API int crex_runtime_close_session(struct crex_runtime *rt, struct crex_str session, const struct crex_call *call,
 					struct crex_error *err);
 
-/* Errors: COMMAND_TIMEOUT (the whole tree has been killed), NON_ZERO_EXIT_CODE (with check), FILE_NOT_FOUND,
- * PERMISSION, NOT_A_DIRECTORY when the program can't be started. */
+/* Errors: COMMAND_TIMEOUT (the whole tree has been killed; extras stdout, stderr), NON_ZERO_EXIT_CODE (with check; the
+ * same extras), FILE_NOT_FOUND, PERMISSION, NOT_A_DIRECTORY when the program can't be started. */
 CREX_API int crex_runtime_execute(struct crex_runtime *rt, const struct crex_execute_request *req,
 				  const struct crex_call *call, struct crex_execute_result *ret,
 				  struct crex_error *err);
@@ -243,11 +252,12 @@ CREX_API int crex_runtime_execute(struct crex_runtime *rt, const struct crex_exe
 CREX_API int crex_runtime_read_file(struct crex_runtime *rt, const struct crex_read_file_request *req,
 				    const struct crex_call *call, struct crex_text *ret, struct crex_error *err);
 
+/* Errors: PERMISSION, IS_A_DIRECTORY, NOT_A_DIRECTORY, UNICODE, OS (disk full). */
 CREX_API int crex_runtime_write_file(struct crex_runtime *rt, const struct crex_write_file_request *req,
 				     const struct crex_call *call, struct crex_error *err);
 
-/* The whole arrives or nothing does, as far as the runtime can tell. An unreadable source is FILE_NOT_FOUND,
- * PERMISSION... */
+/* The whole arrives or nothing does, as far as the runtime can tell. Errors: FILE_NOT_FOUND, PERMISSION (an unreadable
+ * source as well as the target), IS_A_DIRECTORY (a file's target is one), OS. */
 CREX_API int crex_runtime_upload(struct crex_runtime *rt, const struct crex_upload_request *req,
 				 const struct crex_call *call, struct crex_error *err);
 

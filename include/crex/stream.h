@@ -13,9 +13,9 @@ extern "C" {
 #endif
 
 struct crex_stream_request {
-	struct crex_str_list
-		command; /* argv; one item and shell: a script for /bin/sh -c. Empty with tty: bash -l, or sh */
-	bool shell;
+	/* argv; one item and shell: a script for /bin/sh -c. Empty with tty: bash -l, or sh */
+	struct crex_str_list command;
+	bool shell;		  /* false */
 	bool tty;		  /* a terminal: one stream of output, Ctrl-C and job control work */
 	int rows, columns;	  /* of the terminal; 0: 24 x 80 */
 	struct crex_str_list env; /* "KEY=VALUE" items, added to the server's environment */
@@ -44,6 +44,8 @@ struct crex_stream_event {
 
 struct crex_stream;
 
+/* *ret is the caller's, to be freed before the runtime. Errors: UNSUPPORTED, those of crex_runtime_execute for a
+ * program that can't be started, LIMIT. */
 CREX_API int crex_runtime_open_stream(struct crex_runtime *rt, const struct crex_stream_request *req,
 				      const struct crex_call *call, struct crex_stream **ret, struct crex_error *err);
 
@@ -53,9 +55,12 @@ CREX_API int crex_stream_read(struct crex_stream *s, struct crex_stream_event *r
 /* Writes all of it to the program's stdin; what a program that has closed its stdin didn't take is dropped. */
 CREX_API int crex_stream_write(struct crex_stream *s, const char *data, size_t len, const struct crex_call *call,
 			       struct crex_error *err);
+/* The program reads an end of file. */
 CREX_API int crex_stream_close_stdin(struct crex_stream *s, const struct crex_call *call, struct crex_error *err);
+/* Of the terminal; without one nothing happens. */
 CREX_API int crex_stream_resize(struct crex_stream *s, int rows, int columns, const struct crex_call *call,
 				struct crex_error *err);
+/* To the terminal's foreground job, without a terminal to the program's process group; signum as in <signal.h>. */
 CREX_API int crex_stream_signal(struct crex_stream *s, int signum, const struct crex_call *call,
 				struct crex_error *err);
 /* Readable when a read may get on; it may also turn out that nothing is there yet (give the read a timeout of 0). */
