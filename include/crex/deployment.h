@@ -82,6 +82,10 @@ CREX_API int crex_deployment_gc(const char *type, bool all, void (*report)(void 
 CREX_API int crex_deployment_check(const char *type, const struct crex_call *call, struct crex_text *ret,
 				   struct crex_error *err);
 
+/* Where the server is that deployments bring into sandboxes: the absolute path of a static swerex-remote for the
+ * architecture, "x86_64" or "aarch64". FILE_NOT_FOUND says where it was looked for; UNSUPPORTED: none is built for it. */
+CREX_API int crex_server_binary(const char *architecture, struct crex_text *ret, struct crex_error *err);
+
 /* ---- local: commands run in this process's own machine; type "local" ---- */
 CREX_API struct crex_deployment *crex_local_deployment_new(struct crex_error *err);
 

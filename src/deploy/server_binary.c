@@ -5,6 +5,8 @@
  * directory" for a file that is there). */
 #include "deploy/server_binary.h"
 
+#include <crex/deployment.h>
+
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include <elf.h>
@@ -134,4 +136,16 @@ char *server_binary_find(const char *path, const char *architecture, struct crex
 		       "CREX_SERVER_DIR); looked in %s",
 		       architecture, looked.data ? looked.data : "");
 	return NULL;
+}
+
+int crex_server_binary(const char *architecture, struct crex_text *ret, struct crex_error *err)
+{
+	const char *name = server_binary_architecture(architecture);
+	if (!name)
+		return crex_error_set(err, CREX_E_UNSUPPORTED, "no server is built for %s", architecture);
+	char *path = server_binary_find(NULL, name, err);
+	if (!path)
+		return -1;
+	*ret = (struct crex_text){path, strlen(path)};
+	return 0;
 }
