@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* How long taking back a failed start, or the stop that free makes, may last. */
 #define GRACE_SECONDS 30.0
@@ -73,15 +74,18 @@ int crex_deployment_start(struct crex_deployment *d, const struct crex_call *cal
 	if (!cancel)
 		return -1;
 	pthread_mutex_lock(&s->lock);
-	bool down = s->phase == PHASE_DOWN;
-	if (down) {
+	enum phase before = s->phase;
+	if (before == PHASE_DOWN) {
 		s->phase = PHASE_STARTING;
 		s->starting = cancel;
 	}
 	pthread_mutex_unlock(&s->lock);
-	if (!down) {
+	if (before != PHASE_DOWN) {
 		crex_cancel_free(cancel);
-		return crex_error_set(err, CREX_E_SWEREX, "the deployment is started already");
+		return before == PHASE_UP
+			       ? 0
+			       : crex_error_set(err, CREX_E_SWEREX, "the deployment is being %s by another thread",
+						before == PHASE_STARTING ? "started" : "stopped");
 	}
 	const struct crex_call inner = {.timeout = deadline_left(&deadline), .cancel = cancel};
 	int r = deadline_check(&deadline, err);
@@ -94,6 +98,32 @@ int crex_deployment_start(struct crex_deployment *d, const struct crex_call *cal
 	return r;
 }
 
+/* Waits until no start and no stop is under way and takes the turn; what is starting is called off. A thread that waits
+ * here has no descriptor to poll beside its cancel, so it looks up now and then. */
+static int begin_stop(struct crex_deployment_state *s, const struct deadline *deadline, struct crex_error *err)
+{
+	enum { LOOK_UP_NS = 20000000 };
+	int r = 0;
+	pthread_mutex_lock(&s->lock);
+	while (s->phase == PHASE_STARTING || s->phase == PHASE_STOPPING) {
+		if (s->starting)
+			crex_cancel_trigger(s->starting);
+		r = deadline_check(deadline, err);
+		if (r < 0)
+			break;
+		struct timespec until;
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_nsec += LOOK_UP_NS;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		pthread_cond_timedwait(&s->settled, &s->lock, &until);
+	}
+	if (r == 0)
+		s->phase = PHASE_STOPPING;
+	pthread_mutex_unlock(&s->lock);
+	return r;
+}
+
 int crex_deployment_stop(struct crex_deployment *d, const struct crex_call *call, struct crex_error *err)
 {
 	static const struct crex_call forever = CREX_CALL_INIT;
@@ -101,17 +131,13 @@ int crex_deployment_stop(struct crex_deployment *d, const struct crex_call *call
 	if (!err)
 		err = &unheard;
 	crex_error_clear(err);
-	struct crex_deployment_state *s = d->state;
-	pthread_mutex_lock(&s->lock);
-	while (s->phase == PHASE_STARTING || s->phase == PHASE_STOPPING) {
-		if (s->starting)
-			crex_cancel_trigger(s->starting);
-		pthread_cond_wait(&s->settled, &s->lock);
-	}
-	s->phase = PHASE_STOPPING;
-	pthread_mutex_unlock(&s->lock);
-	int r = d->ops->stop(d, call ? call : &forever, err);
-	settle(s, PHASE_DOWN);
+	struct deadline deadline;
+	deadline_begin(&deadline, call);
+	if (begin_stop(d->state, &deadline, err) < 0)
+		return -1;
+	const struct crex_call rest = call ? deadline_rest(&deadline) : forever;
+	int r = d->ops->stop(d, &rest, err);
+	settle(d->state, PHASE_DOWN);
 	return r;
 }
 

@@ -4,6 +4,7 @@
 #include "deploy/registry.h"
 
 #include "base/buf.h"
+#include "base/cleanup.h"
 #include <string.h>
 
 static const struct deployment_type *const types[] = {
@@ -51,7 +52,7 @@ static int unknown_type(const char *name, struct crex_error *err)
 static json_t *parse(const char *text, size_t len, const struct deployment_type **ret_type, struct crex_error *err)
 {
 	json_error_t problem;
-	json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &problem);
+	json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &problem);
 	if (!root) {
 		crex_error_set(err, CREX_E_CONFIG, "deployment config: line %d, column %d: %s", problem.line,
 			       problem.column, problem.text);
@@ -101,6 +102,10 @@ int crex_deployment_gc(const char *type_name, bool all, void (*report)(void *arg
 		       const struct crex_call *call, size_t *ret_removed, struct crex_error *err)
 {
 	static const struct crex_call forever = CREX_CALL_INIT;
+	cleanup_error struct crex_error unheard = CREX_ERROR_INIT;
+	if (!err)
+		err = &unheard;
+	crex_error_clear(err);
 	const struct deployment_type *type = deployment_type_find(type_name);
 	if (!type)
 		return unknown_type(type_name, err);
@@ -117,6 +122,10 @@ int crex_deployment_check(const char *type_name, const struct crex_call *call, s
 			  struct crex_error *err)
 {
 	static const struct crex_call forever = CREX_CALL_INIT;
+	cleanup_error struct crex_error unheard = CREX_ERROR_INIT;
+	if (!err)
+		err = &unheard;
+	crex_error_clear(err);
 	const struct deployment_type *type = deployment_type_find(type_name);
 	if (!type)
 		return unknown_type(type_name, err);

@@ -17,6 +17,7 @@ struct remote_deployment {
 	struct crex_deployment base;
 	struct crex_remote_runtime_config config; /* owned, by remote_schema */
 	struct crex_runtime *rt;		  /* NULL while down */
+	bool was_ready;				  /* there may be sessions of ours */
 };
 
 #define FIELD(member, kind)                                                                            \
@@ -57,15 +58,17 @@ static int start(struct crex_deployment *d, const struct crex_call *call, struct
 	of(d)->rt = crex_remote_runtime_new(&of(d)->config, err);
 	if (!of(d)->rt)
 		return -1;
-	return wait_until_ready(of(d)->rt, &deadline, NULL, NULL, err);
+	of(d)->was_ready = wait_until_ready(of(d)->rt, &deadline, NULL, NULL, err) == 0;
+	return of(d)->was_ready ? 0 : -1;
 }
 
 static int stop(struct crex_deployment *d, const struct crex_call *call, struct crex_error *err)
 {
 	(void)err;
-	if (of(d)->rt)
+	if (of(d)->rt && of(d)->was_ready)
 		crex_runtime_close(of(d)->rt, call, NULL); /* a server that is gone has no sessions left */
 	of(d)->rt = crex_runtime_free(of(d)->rt);
+	of(d)->was_ready = false;
 	return 0;
 }
 
@@ -149,6 +152,7 @@ static struct crex_deployment *resume(const json_t *state, struct crex_error *er
 	if (!d)
 		return NULL;
 	of(d)->rt = crex_remote_runtime_new(&of(d)->config, err);
+	of(d)->was_ready = true;
 	return of(d)->rt ? d : crex_deployment_free(d);
 }
 
