@@ -26,6 +26,9 @@
 #define PAUSE_FIRST 0.02
 #define PAUSE_MAX 0.5
 #define LAST_LINES 12
+#define PORT_TRIES 8
+#define ANSWER_SECONDS 10.0
+#define ANSWER_TRIES 3
 
 static int random_hex(char *ret, size_t bytes)
 {
@@ -317,12 +320,19 @@ static bool mount_failed(const struct docker_deployment *d)
 		  engine_said(p, "is a directory") || engine_said(p, "not a directory"))));
 }
 
+/* podman finds a free port before it takes it: another may be faster. */
+static bool port_was_taken(const struct docker_deployment *d)
+{
+	return !d->config.port && !is_on_host_network(d) && is_engine_failure(d) &&
+	       (engine_said(&d->birth, "address already in use") || engine_said(&d->birth, "already allocated"));
+}
+
 /* Until the server says that it listens. */
 static int bring_up(struct docker_deployment *d, const char *server, const struct deadline *deadline,
 		    struct crex_error *err)
 {
 	bool copies = engine_is_remote(d->config.container_runtime, deadline);
-	for (;;) {
+	for (int tries = 1;; tries++) {
 		int r = choose_names(d, err);
 		if (r == 0)
 			r = copies ? begin_by_copy(d, server, deadline, err) : begin_by_mount(d, server, err);
@@ -331,10 +341,13 @@ static int bring_up(struct docker_deployment *d, const char *server, const struc
 			return 0;
 		if (event < 0)
 			return -1;
-		if (copies || !mount_failed(d))
+		bool again = tries < PORT_TRIES && port_was_taken(d);
+		if (!again && (copies || !mount_failed(d)))
 			return died(d, err);
-		copies = true;
-		crex_deployment_report(&d->base, "The server can't be mounted: copying it in");
+		if (!again) {
+			copies = true;
+			crex_deployment_report(&d->base, "The server can't be mounted: copying it in");
+		}
 		if (docker_container_remove(d, deadline, err) < 0)
 			return -1;
 	}
@@ -387,18 +400,44 @@ int docker_container_connect(struct docker_deployment *d, int port, struct crex_
 	return d->rt ? 0 : -1;
 }
 
+/* The server listens, so it can be reached at once, or the way there is broken: podman, starting many at a time, now
+ * and then leaves a port that leads nowhere. A positive number: another container may have more luck. */
+static int wait_for_answer(struct docker_deployment *d, const struct deadline *startup, struct crex_error *err)
+{
+	struct deadline answer = *startup;
+	deadline_limit(&answer, ANSWER_SECONDS);
+	if (wait_until_ready(d->rt, &answer, still_there, d, err) == 0)
+		return 0;
+	if (err->code != CREX_E_DEPLOYMENT_STARTUP || d->birth.ended)
+		return -1;
+	crex_error_prefix(err,
+			  "the server in the container listens, but it can't be reached at %s port %d (see "
+			  "docker_internal_host, publish_address): ",
+			  d->config.docker_internal_host, d->port);
+	return deadline_check(startup, NULL) == 0 && !d->config.port && !is_on_host_network(d) ? 1 : -1;
+}
+
 int docker_container_start(struct docker_deployment *d, const char *server, const struct deadline *deadline,
 			   struct crex_error *err)
 {
 	struct deadline startup = *deadline;
 	deadline_limit(&startup, d->config.startup_timeout);
-	d->listens_on = 0;
-	if (bring_up(d, server, &startup, err) < 0)
-		return out_of_time(d, deadline, err);
-	int port = published_port(d, &startup, err);
-	if (port < 0 || docker_container_connect(d, port, err) < 0 ||
-	    wait_until_ready(d->rt, &startup, still_there, d, err) < 0)
-		return out_of_time(d, deadline, err);
+	for (int tries = 1;; tries++) {
+		d->listens_on = 0;
+		int port = bring_up(d, server, &startup, err) < 0 ? -1 : published_port(d, &startup, err);
+		int r = port < 0 ? -1 : docker_container_connect(d, port, err);
+		if (r == 0)
+			r = wait_for_answer(d, &startup, err);
+		if (r == 0)
+			break;
+		if (r < 0 || tries == ANSWER_TRIES)
+			return out_of_time(d, deadline, err);
+		crex_error_clear(err);
+		crex_deployment_report(&d->base, "The published port leads nowhere: trying another container");
+		d->rt = crex_runtime_free(d->rt);
+		if (docker_container_remove(d, &startup, err) < 0)
+			return out_of_time(d, deadline, err);
+	}
 	d->is_up = true;
 	process_deinit(&d->birth);
 	return 0;
@@ -481,7 +520,9 @@ int docker_container_remove(struct docker_deployment *d, const struct deadline *
 		int r = remove_once(d, keep, deadline, err);
 		if (r < 0)
 			return -1;
-		if (r == WAS_REMOVED || (r == WAS_ABSENT && !may_come))
+		/* a removal while the client is at work may have met a half-made one, of which podman makes a whole one
+		 */
+		if (r != IS_GOING && !may_come)
 			break;
 		if (may_come && deadline_check(&client, NULL) < 0)
 			process_kill(&d->birth);

@@ -33,8 +33,10 @@ class Host:
         self.drivers = []
 
     def driver(self, environment=None, before=()):
-        self.drivers.append(Driver({**self.engine.environment(), "CREX_SERVER_DIR": str(SERVERS), **(environment or {})},
-                                   before))
+        ours = {**self.engine.environment(), "CREX_SERVER_DIR": str(SERVERS), **(environment or {})}
+        if self.engine.name == "podman" and ours["DOCKER_HOST"] == self.engine.host:
+            del ours["DOCKER_HOST"]  # there docker would be a second way to podman's containers
+        self.drivers.append(Driver(ours, before))
         return self.drivers[-1]
 
     def config(self, image="static", **more):

@@ -185,6 +185,16 @@ def test_port_in_use(host):
     assert host.engine.ok("port", host.containers()[0], "8000/tcp") == f"127.0.0.1:{port}"
 
 
+def test_a_port_that_leads_nowhere(host):
+    """Where the program and the engine's host don't share an address; the caller's patience ends it."""
+    driver = host.new(docker_internal_host="http://127.0.0.9", publish_address="127.0.0.1", startup_timeout=3)
+    with pytest.raises(Failed) as failed:
+        driver.start(timeout=60)
+    assert failed.value.code == "DEPLOYMENT_STARTUP" and "docker_internal_host" in failed.value.message
+    assert failed.value.seconds < 20 * SLOW
+    assert host.containers() == []
+
+
 # ---- servers ----
 
 
