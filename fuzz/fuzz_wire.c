@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct buf detail, again;
 	buf_init(&detail, 1 << 24);
 	buf_init(&again, 1 << 24);
-	enum wire_request_kind kind = (enum wire_request_kind)(data[0] % (WIRE_WRITE_FILE + 1));
+	enum wire_request_kind kind = (enum wire_request_kind)(data[0] % (WIRE_OPEN_STREAM + 1));
 	int r = wire_decode(kind, (struct crex_str){(const char *)data + 1, size - 1}, &doc, &req, &detail);
 	if (r == 422)
 		must_parse(&detail);

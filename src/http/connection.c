@@ -1,6 +1,7 @@
 /* http/connection.c: one connection's state machine: bytes in, exchanges through the handler, replies out.
  *
  *   HEAD --head--> BODY --message--> BUSY --reply--> WRITE --sent--> HEAD (kept alive) or LINGER or CLOSED
+ *                                      \--upgrade--> RAW (upgrade.c) --> LINGER or CLOSED
  *
  * The connection and its exchange are one object, since requests of a connection are served one after the other:
  * a new request costs no allocation beyond its body. The object outlives its handle when the client has gone while
@@ -50,7 +51,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 	*ret = uv_buf_init(c->server->read_buffer, HTTP_READ_SIZE);
 }
 
-static void want_reading(struct http_exchange *c, bool on)
+void conn_want_reading(struct http_exchange *c, bool on)
 {
 	if (c->state == CONN_CLOSED || c->reading == on || (on && c->eof))
 		return;
@@ -92,7 +93,7 @@ struct http_exchange *conn_new(struct http_server *s, int fd, int domain, int *r
 		*ret_error = r;
 		return NULL;
 	}
-	want_reading(c, true);
+	conn_want_reading(c, true);
 	return c;
 }
 
@@ -107,6 +108,7 @@ void conn_maybe_free(struct http_exchange *c)
 	http_parser_deinit(&c->parser);
 	buf_deinit(&c->body);
 	buf_deinit(&c->stash);
+	upgrade_free(c->upgrade);
 	free(c);
 	server_conn_gone(s);
 }
@@ -144,14 +146,17 @@ void conn_close(struct http_exchange *c)
 		server_writer_remove(c->server, c);
 		reset_on_close(c);
 	}
+	bool raw = c->state == CONN_RAW;
 	c->state = CONN_CLOSED;
 	server_conn_closing(c->server, c);
 	abort_handler(c);
+	if (raw)
+		upgrade_gone(c);
 	buf_deinit(&c->stash);
 	uv_close(&c->h.handle, on_closed);
 }
 
-static void linger(struct http_exchange *c)
+void conn_linger(struct http_exchange *c)
 {
 	c->state = CONN_LINGER;
 	c->since = now_of(c);
@@ -165,7 +170,7 @@ static void linger(struct http_exchange *c)
 		return;
 	}
 	c->paused = false;
-	want_reading(c, true);
+	conn_want_reading(c, true);
 }
 
 /* ---- replies ---- */
@@ -182,6 +187,7 @@ static const char *reason_of(int status)
 	case 408: return "Request Timeout";
 	case 409: return "Conflict";
 	case 413: return "Content Too Large";
+	case 426: return "Upgrade Required";
 	case 422: return "Unprocessable Content";
 	case 431: return "Request Header Fields Too Large";
 	case 503: return "Service Unavailable";
@@ -198,7 +204,7 @@ static void reply_sent(struct http_exchange *c)
 		if (c->complete && c->stash.len == 0)
 			conn_close(c);
 		else
-			linger(c);
+			conn_linger(c);
 		return;
 	}
 	c->state = CONN_HEAD;
@@ -222,7 +228,7 @@ static void reply_sent(struct http_exchange *c)
 	if (c->eof)
 		got_eof(c);
 	else if (!c->paused)
-		want_reading(c, true);
+		conn_want_reading(c, true);
 }
 
 static void on_written(uv_write_t *req, int status)
@@ -441,7 +447,7 @@ static void stash(struct http_exchange *c, const char *data, size_t len)
 		return;
 	}
 	if (c->stash.len >= HTTP_STASH_MAX)
-		want_reading(c, false);
+		conn_want_reading(c, false);
 }
 
 static void conn_feed(struct http_exchange *c, const char *data, size_t len)
@@ -469,12 +475,14 @@ static void conn_feed(struct http_exchange *c, const char *data, size_t len)
 	c->feeding = false;
 	if (c->state == CONN_BUSY || c->state == CONN_WRITE)
 		stash(c, data, len);
+	else if (c->state == CONN_RAW)
+		upgrade_data(c, data, len);
 }
 
 static void got_eof(struct http_exchange *c)
 {
 	c->eof = true;
-	want_reading(c, false);
+	conn_want_reading(c, false);
 	/* A half-closed client still gets the reply to what it has sent whole. */
 	if (c->state == CONN_BUSY || c->state == CONN_WRITE)
 		return;
@@ -507,6 +515,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	case CONN_BODY: conn_feed(c, buf->base, (size_t)n); break;
 	case CONN_BUSY:
 	case CONN_WRITE: stash(c, buf->base, (size_t)n); break;
+	case CONN_RAW: upgrade_data(c, buf->base, (size_t)n); break;
 	case CONN_LINGER: c->since = now_of(c); break;
 	case CONN_CLOSED: break;
 	}
@@ -568,6 +577,10 @@ void conn_sweep(struct http_exchange *c, uint64_t now)
 		}
 		break;
 	}
+	case CONN_RAW:
+		if (upgrade_is_over(c, now))
+			conn_close(c);
+		break;
 	case CONN_LINGER:
 		if (age >= HTTP_LINGER_IDLE_MS || now >= c->linger_end)
 			conn_close(c);
@@ -636,7 +649,7 @@ void http_pause(struct http_exchange *c)
 	if (c->state != CONN_BODY)
 		return;
 	c->paused = true;
-	want_reading(c, false);
+	conn_want_reading(c, false);
 }
 
 void http_resume(struct http_exchange *c)
@@ -647,5 +660,5 @@ void http_resume(struct http_exchange *c)
 	if (c->state != CONN_BODY)
 		return;
 	c->since = now_of(c);
-	want_reading(c, true);
+	conn_want_reading(c, true);
 }

@@ -84,6 +84,21 @@ void http_resume(struct http_exchange *ex);
 void http_reply(struct http_exchange *ex, int status, struct http_content *content_take, const char *extra_header);
 void http_reply_static(struct http_exchange *ex, int status, const char *static_json, const char *extra_header);
 
+/* Upgrading: from on_complete on, instead of a reply. The connection then carries bytes both ways and is the user's until
+ * on_gone, or until the user closes it; no call comes after either. No call comes from within a call to here. */
+struct http_raw {
+	void (*on_data)(void *arg, const char *data, size_t len);
+	void (*on_drained)(void *arg); /* nothing waits any more */
+	void (*on_gone)(void *arg);    /* the client has hung up, or the server ends */
+};
+bool http_wants_upgrade(const struct http_exchange *ex, const char *protocol);
+/* head: the whole 101. -ENOMEM: a reply is due; -ECONNRESET: the client has gone and ex with it. */
+int http_upgrade(struct http_exchange *ex, const char *head, const struct http_raw *raw, void *arg);
+/* Sends both pieces; what the socket doesn't take is copied. Returns how many bytes wait: stop in time. */
+size_t http_raw_write(struct http_exchange *ex, const char *head, size_t head_len, const char *data, size_t len);
+void http_raw_pause(struct http_exchange *ex, bool paused); /* reads no more for now */
+void http_raw_close(struct http_exchange *ex);		    /* when what waits has been sent */
+
 /* Listening sockets, CLOEXEC and non-blocking. 0 or negative errno; a host name that is neither a literal nor in
  * /etc/hosts is -ENOENT. */
 int http_listen_tcp(const char *host, unsigned port, int *ret_fd, unsigned *ret_port);

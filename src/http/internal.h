@@ -20,6 +20,7 @@ enum conn_state {
 	CONN_BODY,   /* head done, body coming */
 	CONN_BUSY,   /* message complete, handler at work */
 	CONN_WRITE,  /* reply partly in the socket */
+	CONN_RAW,    /* upgraded; upgrade.c */
 	CONN_LINGER, /* reply sent and our side shut; what still comes is dropped */
 	CONN_CLOSED, /* handle closed or closing; the object stays until the handler has replied */
 };
@@ -94,6 +95,7 @@ struct http_exchange {
 	struct buf stash; /* bytes that came while we were busy */
 	struct http_content *content;
 	const char *fixed;
+	struct http_upgrade *upgrade; /* owned; NULL: still HTTP */
 	size_t out_len; /* of the body as sent */
 	size_t head_len;
 	char head[HTTP_HEAD_MAX];
@@ -103,10 +105,18 @@ struct http_exchange *conn_new(struct http_server *s, int fd_take, int domain, i
 void conn_sweep(struct http_exchange *c, uint64_t now);
 void conn_close(struct http_exchange *c); /* aborts what the handler has only half; safe in any state */
 void conn_maybe_free(struct http_exchange *c);
+void conn_linger(struct http_exchange *c);
+void conn_want_reading(struct http_exchange *c, bool on);
 void conn_drain(struct http_exchange *c);
 bool conn_is_idle(const struct http_exchange *c);
 bool conn_is_late(const struct http_exchange *c,
 		  uint64_t now); /* we wait for the rest of its request, too long perhaps */
+
+/* upgrade.c, in CONN_RAW */
+void upgrade_data(struct http_exchange *c, const char *data, size_t len);
+void upgrade_gone(struct http_exchange *c); /* the connection is being closed */
+bool upgrade_is_over(struct http_exchange *c, uint64_t now);
+void *upgrade_free(struct http_upgrade *u); /* NULL is fine; returns NULL */
 
 void server_conn_opened(struct http_server *s, struct http_exchange *c);
 void server_conn_closing(struct http_server *s, struct http_exchange *c); /* out of the lists */

@@ -16,8 +16,8 @@
  *
  * llhttp is compiled in its strict mode and its lenient flags stay off: a message with both Content-Length and
  * Transfer-Encoding, with another coding than chunked, or with bare CR in its head, is an error here, because a proxy
- * before us may have read it in another way. An Upgrade header is ignored, as
- * the RFC allows. */
+ * before us may have read it in another way. An Upgrade header changes nothing of the grammar: whether it is followed
+ * is the handler's to say once the request is complete, and the RFC allows to ignore it. */
 #include "http/parser.h"
 
 #include <string.h>
@@ -32,6 +32,8 @@ static const struct {
 	[HTTP_HEADER_CONTENT_TYPE] = {"content-type", 12},
 	[HTTP_HEADER_EXPECT] = {"expect", 6},
 	[HTTP_HEADER_TRANSFER_ENCODING] = {"transfer-encoding", 17},
+	[HTTP_HEADER_CONNECTION] = {"connection", 10},
+	[HTTP_HEADER_UPGRADE] = {"upgrade", 7},
 };
 
 static struct http_parser *parser_of(llhttp_t *ll)

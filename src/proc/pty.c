@@ -50,6 +50,16 @@ int proc_pty_reset(int fd)
 	return tcsetattr(fd, TCSANOW, &t) < 0 ? -errno : 0;
 }
 
+int proc_pty_set_echo(int fd)
+{
+	struct termios t;
+	if (tcgetattr(fd, &t) < 0)
+		return -errno;
+	t.c_iflag |= IUTF8;
+	t.c_lflag |= ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE;
+	return tcsetattr(fd, TCSANOW, &t) < 0 ? -errno : 0;
+}
+
 static int open_slave(int master)
 {
 	int fd = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);

@@ -12,4 +12,7 @@ int proc_pty_open(int rows, int cols, int *ret_master, int *ret_slave);
  * Works on either end. 0 or negative errno. */
 int proc_pty_reset(int fd);
 
+/* As a terminal for people: with echo, and with what is erased shown as such. 0 or negative errno. */
+int proc_pty_set_echo(int fd);
+
 #endif

@@ -263,6 +263,7 @@ static void run(struct call *call)
 	case WIRE_EXECUTE: local_execute(rt, &req.u.execute, executed, call); break;
 	case WIRE_READ_FILE: local_read_file(rt, &req.u.read_file, have_text, call); break;
 	case WIRE_WRITE_FILE: local_write_file(rt, &req.u.write_file, all_done, call); break;
+	case WIRE_OPEN_STREAM: break; /* has no route here */
 	}
 	wire_doc_free(doc);
 }

@@ -8,6 +8,7 @@
  * Order matters: the token is checked before the path, so that nobody without one learns which paths exist. */
 #include "server/auth.h"
 #include "server/server.h"
+#include "wire/frame.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,6 +39,9 @@ static struct judgement judge(const struct server *srv, const struct http_exchan
 	if (route->kind == ROUTE_UPLOAD && !upload_acceptable(ex))
 		return (struct judgement){
 			NULL, 422, "{\"detail\":[" MISSING_FIELD("file") "," MISSING_FIELD("target_path") "]}", ""};
+	if (route->kind == ROUTE_STREAM && !stream_acceptable(ex))
+		return (struct judgement){NULL, 426, "{\"detail\":\"Upgrade to " FRAME_PROTOCOL " required\"}",
+					  "upgrade: " FRAME_PROTOCOL "\r\nconnection: upgrade\r\n"};
 	return (struct judgement){route, 0, NULL, NULL};
 }
 
@@ -111,6 +115,7 @@ static void on_complete(void *arg, struct http_exchange *ex)
 	case ROUTE_HELLO: reply_fixed(srv, ex, 200, "{\"message\":\"hello world\"}", ""); break;
 	case ROUTE_IS_ALIVE: reply_fixed(srv, ex, 200, "{\"is_alive\":true,\"message\":\"\"}", ""); break;
 	case ROUTE_UPLOAD: upload_complete(ex); break;
+	case ROUTE_STREAM: stream_start(srv, ex); break;
 	case ROUTE_CALL:
 	case ROUTE_CLOSE: call_start(srv, j.route, ex); break;
 	}

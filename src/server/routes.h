@@ -13,6 +13,7 @@ enum route_kind {
 	ROUTE_CALL, /* a JSON request of the wire schema */
 	ROUTE_CLOSE,
 	ROUTE_UPLOAD,
+	ROUTE_STREAM,
 };
 
 struct route {

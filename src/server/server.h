@@ -44,6 +44,10 @@ void upload_feed(struct http_exchange *ex, const char *data, size_t len);
 void upload_complete(struct http_exchange *ex);
 void upload_abort(struct http_exchange *ex);
 
+/* stream.c */
+bool stream_acceptable(const struct http_exchange *ex);		 /* it asks for an upgrade to our protocol */
+void stream_start(struct server *srv, struct http_exchange *ex); /* from on_complete on; replies or upgrades */
+
 /* reply.c: bodies that aren't of the wire schema proper. Each returns NULL when memory ran out. */
 struct http_content *reply_of_error(const struct crex_error *err, size_t max);
 /* pydantic's boolean from a form field. */

@@ -39,6 +39,7 @@ static void fill_defaults(struct wire_request *r)
 	case WIRE_EXECUTE: r->u.execute = (struct crex_execute_request)CREX_EXECUTE_REQUEST_INIT; return;
 	case WIRE_READ_FILE: r->u.read_file = (struct crex_read_file_request)CREX_READ_FILE_REQUEST_INIT; return;
 	case WIRE_WRITE_FILE: r->u.write_file = (struct crex_write_file_request)CREX_WRITE_FILE_REQUEST_INIT; return;
+	case WIRE_OPEN_STREAM: r->u.open_stream = (struct crex_stream_request)CREX_STREAM_REQUEST_INIT; return;
 	}
 }
 

@@ -61,6 +61,16 @@ static const struct check_field write_file_fields[] = {
 	FIELD(crex_write_file_request, content, CHECK_STR, true),
 };
 
+static const struct check_field open_stream_fields[] = {
+	FIELD(crex_stream_request, command, CHECK_STR_LIST, false),
+	FIELD(crex_stream_request, shell, CHECK_BOOL, false),
+	FIELD(crex_stream_request, tty, CHECK_BOOL, false),
+	FIELD(crex_stream_request, rows, CHECK_INT, false),
+	FIELD(crex_stream_request, columns, CHECK_INT, false),
+	FIELD(crex_stream_request, env, CHECK_STR_LIST, false),
+	FIELD(crex_stream_request, cwd, CHECK_STR_OR_NULL, false),
+};
+
 #define FIELDS(table) (table), sizeof(table) / sizeof *(table)
 
 static const struct wire_schema schemas[] = {
@@ -80,6 +90,7 @@ static const struct wire_schema schemas[] = {
 	[WIRE_EXECUTE] = {"/execute", NULL, NULL, {{NULL, false, FIELDS(execute_fields)}}},
 	[WIRE_READ_FILE] = {"/read_file", NULL, NULL, {{NULL, false, FIELDS(read_file_fields)}}},
 	[WIRE_WRITE_FILE] = {"/write_file", NULL, NULL, {{NULL, false, FIELDS(write_file_fields)}}},
+	[WIRE_OPEN_STREAM] = {"/stream", NULL, NULL, {{NULL, false, FIELDS(open_stream_fields)}}},
 };
 
 const struct wire_schema *wire_schema(enum wire_request_kind kind)

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include <crex/runtime.h>
+#include <crex/stream.h>
 
 struct wire_doc;			   /* owns the parsed body */
 void *wire_doc_free(struct wire_doc *doc); /* returns NULL */
@@ -19,6 +20,7 @@ enum wire_request_kind {
 	WIRE_EXECUTE,
 	WIRE_READ_FILE,
 	WIRE_WRITE_FILE,
+	WIRE_OPEN_STREAM, /* the first frame of a stream, no body */
 };
 
 struct wire_request {
@@ -32,6 +34,7 @@ struct wire_request {
 		struct crex_execute_request execute;
 		struct crex_read_file_request read_file;
 		struct crex_write_file_request write_file;
+		struct crex_stream_request open_stream;
 	} u;
 };
 

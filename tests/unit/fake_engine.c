@@ -196,3 +196,40 @@ void local_get_stats(const struct local *rt, struct local_stats *ret)
 	(void)rt;
 	*ret = (struct local_stats){0, 0};
 }
+
+/* Streams: an echo. "pause" and "resume" are obeyed, "end" ends it from this side. */
+struct stream_service {
+	const struct stream_transport *transport;
+	void *arg;
+	struct local *rt;
+};
+
+struct stream_service *stream_service_new(struct local *rt, const struct stream_transport *transport, void *arg)
+{
+	struct stream_service *s = calloc(1, sizeof *s);
+	if (s)
+		*s = (struct stream_service){transport, arg, rt};
+	return s;
+}
+
+void stream_service_feed(struct stream_service *s, const char *data, size_t len)
+{
+	s->rt->stats.stream_waiting = s->transport->send(s->arg, data, len, NULL, 0);
+	if (len == 5 && memcmp(data, "pause", 5) == 0)
+		s->transport->pause(s->arg, true);
+	if (len == 3 && memcmp(data, "end", 3) == 0) {
+		s->transport->finish(s->arg);
+		free(s);
+	}
+}
+
+void stream_service_drained(struct stream_service *s)
+{
+	s->rt->stats.stream_drains++;
+}
+
+void stream_service_hang_up(struct stream_service *s)
+{
+	s->rt->stats.stream_hang_ups++;
+	free(s);
+}

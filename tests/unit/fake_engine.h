@@ -6,6 +6,7 @@
 #define TESTS_FAKE_ENGINE_H
 
 #include "runtime/local/local.h"
+#include "runtime/local/stream_service.h"
 
 struct fake_stats {
 	unsigned runs; /* commands started */
@@ -14,6 +15,8 @@ struct fake_stats {
 	bool unzip;
 	char *content; /* of the last committed upload; owned by the engine */
 	size_t content_len;
+	unsigned stream_drains, stream_hang_ups;
+	size_t stream_waiting; /* as the last send said */
 };
 
 struct fake_stats *fake_stats(struct local *rt);

@@ -695,6 +695,95 @@ static void test_listen_names(void **state)
 	rmdir(path);
 }
 
+#define STREAM GET_STREAM "Connection: Upgrade\r\nUpgrade: crex-stream/1\r\n\r\n"
+#define GET_STREAM "GET /stream HTTP/1.1\r\nX-API-Key: secret\r\n"
+
+static void wait_text(struct rig *r, struct client *c, const char *text)
+{
+	for (int i = 0; i < 5000 && !(c->in.len && memmem(c->in.data, c->in.len, text, strlen(text))); i++) {
+		rig_turn(r);
+		client_read_some(c);
+	}
+	assert_non_null(c->in.len ? memmem(c->in.data, c->in.len, text, strlen(text)) : NULL);
+}
+
+/* The engine's stand-in echoes. */
+static void test_upgrade(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r);
+	client_send_str(r, &c, ALIVE STREAM "first ");
+	wait_text(r, &c, "101 Switching Protocols");
+	wait_text(r, &c, "\r\n\r\nfirst ");
+	client_send_str(r, &c, "GET / HTTP/1.1\r\n\r\n");
+	wait_text(r, &c, "first GET / HTTP/1.1\r\n\r\n");
+	assert_int_equal(http_server_connections(r->srv.http), 1);
+	assert_true(http_server_busy(r->srv.http));
+	assert_int_equal(r->srv.n_calls, 1);
+	client_send_str(r, &c, "end");
+	wait_text(r, &c, "end");
+	client_wait_eof(r, &c);
+	client_close(&c);
+	while (http_server_connections(r->srv.http))
+		rig_turn(r);
+	assert_int_equal(r->srv.n_calls, 0);
+	assert_int_equal(fake_stats(r->srv.rt)->stream_hang_ups, 0);
+}
+
+static void test_upgraded_hangs_up(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r), d = rig_connect(r);
+	client_send_str(r, &c, STREAM);
+	wait_text(r, &c, "101");
+	client_close(&c);
+	while (fake_stats(r->srv.rt)->stream_hang_ups < 1)
+		rig_turn(r);
+	client_send_str(r, &d, STREAM "pause");
+	wait_text(r, &d, "pause");
+	client_close(&d); /* it isn't read; the sweep finds it out */
+	while (fake_stats(r->srv.rt)->stream_hang_ups < 2)
+		rig_turn(r);
+	assert_int_equal(r->srv.n_calls, 0);
+}
+
+static void test_upgraded_slow_reader(void **state)
+{
+	enum { PIECE = 65536, PIECES = 16 };
+	struct rig *r = *state;
+	struct client c = rig_connect(r);
+	buf_deinit(&c.in);
+	buf_init(&c.in, 2 * PIECE * PIECES);
+	client_send_str(r, &c, STREAM);
+	wait_text(r, &c, "\r\n\r\n");
+	size_t head = c.in.len;
+	char *piece = malloc(PIECE);
+	for (int i = 0; i < PIECES; i++) {
+		memset(piece, 'a' + i, PIECE);
+		client_send(r, &c, piece, PIECE);
+	}
+	free(piece);
+	while (fake_stats(r->srv.rt)->stream_drains == 0 || c.in.len < head + PIECE * PIECES) {
+		rig_turn(r);
+		client_read_some(&c);
+	}
+	for (size_t i = 0; i < PIECE * PIECES; i++)
+		assert_int_equal(c.in.data[head + i], 'a' + (int)(i / PIECE));
+	client_close(&c);
+}
+
+static void test_upgraded_at_the_end(void **state)
+{
+	struct rig *r = *state;
+	struct client c = rig_connect(r);
+	client_send_str(r, &c, STREAM);
+	wait_text(r, &c, "101");
+	rig_reset(r); /* hangs up for it: a leak or a use after free would be told by the sanitizers */
+	client_wait_eof(r, &c);
+	client_close(&c);
+	rig_start(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -722,6 +811,10 @@ int main(void)
 		CASE(test_late_bodies_make_room),
 		CASE(test_spare_descriptor_answers),
 		CASE(test_listen_names),
+		CASE(test_upgrade),
+		CASE(test_upgraded_hangs_up),
+		CASE(test_upgraded_slow_reader),
+		CASE(test_upgraded_at_the_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

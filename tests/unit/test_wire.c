@@ -77,6 +77,11 @@ static void test_defaults(void **state)
 	assert_null(q.u.execute.cwd.ptr);
 	assert_true(q.u.execute.timeout < 0);
 	doc = wire_doc_free(doc);
+	good(WIRE_OPEN_STREAM, "{}", &doc, &q);
+	assert_int_equal(q.u.open_stream.command.count + q.u.open_stream.env.count, 0);
+	assert_false(q.u.open_stream.tty || q.u.open_stream.shell || q.u.open_stream.cwd.ptr);
+	assert_int_equal(q.u.open_stream.rows + q.u.open_stream.columns, 0);
+	doc = wire_doc_free(doc);
 	good(WIRE_READ_FILE, "{\"path\":\"p\",\"encoding\":null,\"errors\":\"replace\"}", &doc, &q);
 	assert_null(q.u.read_file.encoding.ptr);
 	assert_str(q.u.read_file.errors, "replace");
@@ -316,7 +321,7 @@ static void test_values_are_counted(void **state)
 
 static void decode_any(const char *body, size_t len)
 {
-	for (int kind = WIRE_CREATE_SESSION; kind <= WIRE_WRITE_FILE; kind++) {
+	for (int kind = WIRE_CREATE_SESSION; kind <= WIRE_OPEN_STREAM; kind++) {
 		struct wire_doc *doc;
 		struct wire_request q;
 		struct buf detail;

@@ -16,18 +16,14 @@
 #include "base/cleanup.h"
 #include "base/keep.h"
 #include "proc/spawn.h"
-#include "proc/tree.h"
+#include "runtime/local/child.h"
 #include "runtime/local/exec_command.h"
-#include "runtime/local/internal.h"
 #include "text/decode.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
 enum { READ_SIZE = 64 * 1024, READS_A_TURN = 16, KILL_GRACE_MS = 800 };
@@ -221,20 +217,8 @@ static void kill_tree(struct exec *e)
 	if (e->killing || e->pid == 0)
 		return;
 	e->killing = true;
-	struct proc_tree_mark marks[PROC_TREE_MARKS_MAX];
-	size_t n_marks = 0;
-	for (size_t i = 0; i < 2; i++) {
-		struct stat st;
-		if (e->streams[i].fd >= 0 && fstat(e->streams[i].fd, &st) == 0)
-			marks[n_marks++] = (struct proc_tree_mark){st.st_dev, st.st_ino};
-	}
 	e->refs++;
-	if (proc_tree_kill_marked_async(e->rt->loop, e->pid, false, marks, n_marks, on_killed, e) < 0) {
-		/* No memory for the job: the session's main group is what can be reached without. */
-		if (!e->exited)
-			kill(-e->pid, SIGKILL);
-		on_killed(e, 0);
-	}
+	child_kill(e->rt, e->pid, e->exited, (const int[]){e->streams[0].fd, e->streams[1].fd}, 2, on_killed, e);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -298,16 +282,6 @@ static void on_spawned(uv_work_t *work, int status)
 	unref(e);
 }
 
-static int make_pipe(int *ret_read, int *ret_write)
-{
-	int fds[2];
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return -errno;
-	*ret_read = fds[0];
-	*ret_write = fds[1];
-	return 0;
-}
-
 /* In a worker: the loop must not wait for an exec, which may be slow on a busy machine or a cold disk. */
 static void spawn(uv_work_t *work)
 {
@@ -318,13 +292,13 @@ static void spawn(uv_work_t *work)
 	cleanup_fd int errs = -1;
 	int in_write = -1;
 	e->job.stage = PROC_STAGE_FORK;
-	int r = make_pipe(&in, &in_write);
+	int r = child_pipe(&in, &in_write);
 	if (r == 0) {
 		close(in_write);
-		r = make_pipe(&e->job.out, &out);
+		r = child_pipe(&e->job.out, &out);
 	}
 	if (r == 0 && !c->merge)
-		r = make_pipe(&e->job.errs, &errs);
+		r = child_pipe(&e->job.errs, &errs);
 	if (r == 0) {
 		struct proc_spec spec = {
 			.file = c->argv[0],

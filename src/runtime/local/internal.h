@@ -11,6 +11,7 @@
 
 struct session;
 struct exec;
+struct local_stream;
 
 struct local {
 	uv_loop_t *loop;
@@ -18,6 +19,7 @@ struct local {
 	struct proc_reaper *reaper;
 	struct session *sessions; /* owned, linked list of session.c */
 	struct exec *execs;	  /* owned, linked list of exec.c */
+	struct local_stream *streams; /* owned, linked list of stream.c */
 	struct buf scratch;	  /* cleaned text on its way into a session's output; loop thread only */
 	size_t n_sessions;
 	size_t n_execs;
@@ -33,5 +35,6 @@ void local_release(struct local *rt); /* may free rt when it is closing */
 /* Each part ends what it has under way; every pending done is called with an error. */
 void local_sessions_shutdown(struct local *rt);
 void local_execs_shutdown(struct local *rt);
+void local_streams_shutdown(struct local *rt);
 
 #endif

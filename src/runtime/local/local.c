@@ -48,6 +48,7 @@ void local_shutdown(struct local *rt, void (*closed)(void *arg), void *arg)
 	local_hold(rt); /* the parts may release everything before they return */
 	local_sessions_shutdown(rt);
 	local_execs_shutdown(rt);
+	local_streams_shutdown(rt);
 	local_release(rt);
 }
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "proc/reaper.h"
 #include <crex/runtime.h>
+#include <crex/stream.h>
 #include <uv.h>
 
 struct local_config {
@@ -61,6 +62,29 @@ void local_upload_begin(struct local *rt, struct crex_str target_path, bool unzi
 			void *arg);
 void local_upload_commit(struct local_upload *up, local_done_fn done, void *arg);
 void local_upload_abort(struct local_upload *up);
+
+/* A program with live streams. open copies the request; NULL with err: nothing was begun. Otherwise `started` comes
+ * once, later; with an error it is the last event. Then `output` and `taken` in any order, and `exited` last: after an
+ * end of its own all that the program had written has been told before. From the last event on the stream is gone. */
+struct local_stream;
+struct local_stream_events {
+	void (*started)(void *arg, struct crex_error *err);
+	void (*output)(void *arg, bool is_stderr, const char *data, size_t len); /* at most 64 KiB a time */
+	void (*taken)(void *arg, size_t len); /* so much input has reached the program, or nobody wants it any more */
+	void (*exited)(void *arg, struct crex_error *err, int exit_code); /* err: cut short */
+};
+struct local_stream *local_stream_open(struct local *rt, const struct crex_stream_request *req,
+				       const struct local_stream_events *events, void *arg, struct crex_error *err);
+/* Input is queued until the program takes it, from the beginning on; `taken` tells how far it has come, possibly
+ * before this returns. 0, -ENOMEM, or -ENOSPC above LOCAL_STREAM_INPUT_MAX. */
+enum { LOCAL_STREAM_INPUT_MAX = 1 << 20 };
+int local_stream_write(struct local_stream *s, const char *data, size_t len);
+void local_stream_close_input(struct local_stream *s);
+void local_stream_pause_output(struct local_stream *s, bool paused);
+void local_stream_resize(struct local_stream *s, int rows, int columns);
+/* To the terminal's foreground job, or without a terminal to the program's process group. */
+void local_stream_signal(struct local_stream *s, int signum);
+void local_stream_kill(struct local_stream *s); /* the whole tree; no event comes any more, the stream is gone */
 
 struct local_stats {
 	size_t sessions;
