@@ -204,8 +204,16 @@ def row_remote(b):
     b.row("remote runtime: execute `true`", times["execute_us"] / 1000, "ms", times["post_us"] / 1000, 1.2)
 
 
+def row_hosts(b):
+    n = 100
+    ours, bare = (b.tool("hosts", b.server.port, TOKEN, n, kind) for kind in ("crex", "curl"))
+    b.row(f"host program with {n} remote runtimes, resident", ours["after_kb"] / 1024, "MiB", bare["after_kb"] / 1024)
+    b.row("each of the runtimes adds", (ours["after_kb"] - ours["before_kb"]) / n, "KiB", (bare["after_kb"] - bare["before_kb"]) / n)
+
+
 ROWS = {"echo": row_echo, "create": row_create, "execute": row_execute, "bulk": row_bulk, "parallel": row_parallel, "alive": row_alive,
-        "memory": row_memory, "upload": row_upload, "remote": row_remote}
+        "memory": row_memory, "upload": row_upload, "remote": row_remote,
+        "hosts": row_hosts}
 
 
 def table(b, wanted):
