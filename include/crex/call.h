@@ -35,9 +35,9 @@ struct crex_call {
 	double timeout; /* seconds from the beginning of the call; negative: none; 0: nothing is waited for */
 	struct crex_cancel *cancel; /* borrowed; NULL: nobody calls it off */
 };
-#define CREX_CALL_INIT             \
-	{                          \
-		CREX_NO_TIMEOUT, 0 \
+#define CREX_CALL_INIT                \
+	{                             \
+		CREX_NO_TIMEOUT, NULL \
 	}
 
 #ifdef __cplusplus

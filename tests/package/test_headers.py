@@ -12,7 +12,7 @@ LANGUAGES = [("gcc", "c", "c11"), ("gcc", "c", "c2x"), ("clang", "c", "c11"), ("
 # all that clang knows, except for taste (padding, C++98, what every C header does in C++)
 CLANG = ["-Weverything"] + [f"-Wno-{name}" for name in (
     "padded", "c++98-compat", "c++98-compat-pedantic", "pre-c2x-compat", "unsafe-buffer-usage",
-    "declaration-after-statement", "old-style-cast", "zero-as-null-pointer-constant", "unused-macros", "switch-default",
+    "declaration-after-statement", "old-style-cast", "unused-macros", "switch-default",
     "unknown-warning-option", "poison-system-directories")]  # fmt: skip
 
 
