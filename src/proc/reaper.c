@@ -1,11 +1,16 @@
-/* proc/reaper.c: SIGCHLD on the loop, and who is told.
+/* proc/reaper.c: who has ended, and who is told.
  *
- * Signals coalesce, so one SIGCHLD means "wait until there is nothing to wait for". In adopt mode that is one loop
- * over waitpid(-1); otherwise each watched pid is asked, which is linear but leaves a host program's children alone.
+ * In adopt mode all children are ours and SIGCHLD is too. Signals coalesce, so one means "wait until there is nothing
+ * to wait for": one loop over waitpid(-1). Spawns happen in worker threads, so a short-lived child may be reaped before
+ * its watch arrives on the loop. The last statuses that nobody wanted are kept in a ring for that; a stored status is
+ * trusted only while its pid is no child of ours (else the pid was used again). The report then comes from a timer of
+ * zero, never from inside watch.
  *
- * Spawns happen in worker threads, so a short-lived child may be reaped before its watch arrives on the loop. The
- * last statuses that nobody wanted are kept in a ring for that; a stored status is trusted only while its pid is no
- * child of ours (else the pid was used again). The report then comes from a timer of zero, never from inside watch.
+ * In a host program neither the signal nor the other children are our business: each watched child has a pidfd, which
+ * the loop polls and by which it is waited for. The spawn made it together with the child, so it never means another
+ * process. When the program takes the status away (it waits for all children, or ignores SIGCHLD) the kernel still
+ * tells it through the pidfd since Linux 6.15; before that the end is told with PROC_STATUS_UNKNOWN. Without pidfds
+ * (before Linux 5.3) the signal has to do there too, and each watched pid is asked.
  *
  * Watches hang in a hash by pid, and a handler may add and remove any of them while it runs. */
 #include "proc/reaper.h"
@@ -15,7 +20,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum { BUCKETS = 256, UNCLAIMED_MAX = 1024, REAP_BURST = 4096 };
 
@@ -26,6 +33,9 @@ struct watch {
 	int status;
 	proc_exit_fn fn;
 	void *arg;
+	struct proc_reaper *reaper;
+	int pidfd; /* -1: none, the signal tells */
+	uv_poll_t poll;
 };
 
 struct unclaimed {
@@ -39,6 +49,7 @@ struct proc_reaper {
 	unsigned open_handles;
 	bool adopt;
 	bool burst_left;
+	bool signalled;	  /* SIGCHLD is ours */
 	size_t n_watches; /* only while there are some does the signal handle keep the loop alive */
 	struct watch *buckets[BUCKETS];
 	struct unclaimed unclaimed[UNCLAIMED_MAX];
@@ -62,6 +73,33 @@ static void count_watch(struct proc_reaper *r, bool more)
 		uv_ref((uv_handle_t *)&r->sigchld);
 }
 
+static void on_closed(uv_handle_t *handle)
+{
+	struct proc_reaper *r = handle->data;
+	if (--r->open_handles == 0)
+		free(r);
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+	struct watch *w = handle->data;
+	handle->data = w->reaper;
+	on_closed(handle);
+	free(w);
+}
+
+/* It is in no chain any more. */
+static void watch_free(struct watch *w)
+{
+	if (w->pidfd < 0) {
+		free(w);
+		return;
+	}
+	uv_poll_stop(&w->poll); /* before the close, or epoll would keep the number */
+	close(w->pidfd);
+	uv_close((uv_handle_t *)&w->poll, on_poll_closed);
+}
+
 static bool tell(struct proc_reaper *r, pid_t pid, int status)
 {
 	struct watch **at = slot_of(r, pid), *w = *at;
@@ -70,7 +108,7 @@ static bool tell(struct proc_reaper *r, pid_t pid, int status)
 	*at = w->next;
 	proc_exit_fn fn = w->fn;
 	void *arg = w->arg;
-	free(w);
+	watch_free(w);
 	count_watch(r, false);
 	fn(arg, pid, status);
 	return true;
@@ -117,16 +155,23 @@ static void reap_all(struct proc_reaper *r)
 	uv_timer_start(&r->late, on_late, 0, 0);
 }
 
+/* Somebody else in the program has waited for it. */
+static void set_lost(struct watch *w)
+{
+	w->status = PROC_STATUS_UNKNOWN;
+	proc_roots_lost(w->pid);
+}
+
 /* A told handler may change any chain, so the pids are listed before anyone is told. */
 static void reap_watched(struct proc_reaper *r)
 {
 	for (size_t b = 0; b < BUCKETS; b++) {
 		for (struct watch *w = r->buckets[b]; w; w = w->next) {
-			if (w->ended)
+			if (w->ended || w->pidfd >= 0)
 				continue;
 			pid_t pid = proc_roots_wait(w->pid, &w->status);
 			if (pid == -ECHILD)
-				w->status = 0; /* a host program that waits for -1 has taken it: the status is lost */
+				set_lost(w);
 			if (pid == w->pid || pid == -ECHILD) {
 				w->ended = true;
 				r->burst_left = true;
@@ -168,11 +213,15 @@ static void on_sigchld(uv_signal_t *handle, int signum)
 		reap_watched(r);
 }
 
-static void on_closed(uv_handle_t *handle)
+static int listen_to_signal(struct proc_reaper *r)
 {
-	struct proc_reaper *r = handle->data;
-	if (--r->open_handles == 0)
-		free(r);
+	if (r->signalled)
+		return 0;
+	int e = uv_signal_start(&r->sigchld, on_sigchld, SIGCHLD);
+	r->signalled = e == 0;
+	if (r->n_watches == 0)
+		uv_unref((uv_handle_t *)&r->sigchld);
+	return e;
 }
 
 struct proc_reaper *proc_reaper_new(uv_loop_t *loop, bool adopt_orphans)
@@ -188,11 +237,11 @@ struct proc_reaper *proc_reaper_new(uv_loop_t *loop, bool adopt_orphans)
 	uv_timer_init(loop, &r->late);
 	r->sigchld.data = r->late.data = r;
 	r->open_handles = 2;
-	if (uv_signal_start(&r->sigchld, on_sigchld, SIGCHLD) < 0) {
+	uv_unref((uv_handle_t *)&r->sigchld);
+	if (adopt_orphans && listen_to_signal(r) < 0) {
 		proc_reaper_free(r);
 		return NULL;
 	}
-	uv_unref((uv_handle_t *)&r->sigchld);
 	if (adopt_orphans) {
 		proc_roots_set_adopting();
 		prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -209,11 +258,56 @@ void proc_reaper_free(struct proc_reaper *r)
 		while (r->buckets[b]) {
 			struct watch *w = r->buckets[b];
 			r->buckets[b] = w->next;
-			free(w);
+			watch_free(w);
 		}
 	}
 	uv_close((uv_handle_t *)&r->sigchld, on_closed);
 	uv_close((uv_handle_t *)&r->late, on_closed);
+}
+
+static void on_pidfd(uv_poll_t *poll, int status, int events)
+{
+	struct watch *w = poll->data;
+	struct proc_reaper *r = w->reaper;
+	(void)status, (void)events;
+	pid_t got = w->ended ? 0 : proc_roots_wait_pidfd(w->pidfd, w->pid, &w->status);
+	if (got == w->pid || got == -ECHILD)
+		tell(r, w->pid, w->status);
+}
+
+/* 0: polled, or known to have ended; else a negative errno. */
+static int watch_by_pidfd(struct proc_reaper *r, struct watch *w)
+{
+	w->pidfd = proc_roots_take_pidfd(w->pid);
+	if (w->pidfd < 0)
+		w->pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
+	if (w->pidfd < 0 && errno == ESRCH) {
+		w->ended = true;
+		set_lost(w);
+		return 0;
+	}
+	if (w->pidfd < 0)
+		return -errno;
+	int e = uv_poll_init(r->sigchld.loop, &w->poll, w->pidfd);
+	if (e < 0) {
+		close(w->pidfd);
+		w->pidfd = -1;
+		return e;
+	}
+	w->poll.data = w;
+	r->open_handles++;
+	return uv_poll_start(&w->poll, UV_READABLE, on_pidfd);
+}
+
+/* Its SIGCHLD may have come before there was a watch to ask for. */
+static int watch_by_signal(struct proc_reaper *r, struct watch *w)
+{
+	int e = listen_to_signal(r);
+	pid_t got = e < 0 ? 0 : proc_roots_wait(w->pid, &w->status);
+	w->ended = got == w->pid || got == -ECHILD;
+	if (got == -ECHILD)
+		set_lost(w);
+	return e;
 }
 
 int proc_reaper_watch(struct proc_reaper *r, pid_t pid, proc_exit_fn fn, void *arg)
@@ -221,14 +315,16 @@ int proc_reaper_watch(struct proc_reaper *r, pid_t pid, proc_exit_fn fn, void *a
 	struct watch *w = malloc(sizeof *w);
 	if (!w)
 		return -ENOMEM;
-	*w = (struct watch){.pid = pid, .fn = fn, .arg = arg};
-	if (!r->adopt) {
-		/* Its SIGCHLD may have come before there was a watch to ask for. */
-		pid_t got = proc_roots_wait(pid, &w->status);
-		w->ended = got == pid || got == -ECHILD;
-	} else if (take_unclaimed(r, pid, &w->status)) {
+	*w = (struct watch){.pid = pid, .fn = fn, .arg = arg, .reaper = r, .pidfd = -1};
+	if (r->adopt && take_unclaimed(r, pid, &w->status)) {
 		siginfo_t info;
 		w->ended = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD;
+	} else if (!r->adopt && watch_by_pidfd(r, w) < 0) {
+		int e = w->pidfd < 0 ? watch_by_signal(r, w) : -ENOMEM;
+		if (e < 0) {
+			watch_free(w);
+			return e;
+		}
 	}
 	w->next = r->buckets[(unsigned)pid % BUCKETS];
 	r->buckets[(unsigned)pid % BUCKETS] = w;
@@ -243,7 +339,7 @@ void proc_reaper_unwatch(struct proc_reaper *r, pid_t pid)
 	struct watch **at = slot_of(r, pid), *w = *at;
 	if (w) {
 		*at = w->next;
-		free(w);
+		watch_free(w);
 		count_watch(r, false);
 	}
 }

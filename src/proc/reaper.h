@@ -3,7 +3,7 @@
  * One reaper a loop. Watched children are reported once, with their wait status. In adopt_orphans mode
  * (the server) it also waits for children that nobody watches (orphans that the kernel handed to us as
  * subreaper or PID 1); a host program that links the library must not use that mode, since the
- * program's own children are none of our business. */
+ * program's own children are none of our business. There no signal is touched (Linux 5.3 and later). */
 #ifndef PROC_REAPER_H
 #define PROC_REAPER_H
 
@@ -13,7 +13,8 @@
 
 struct proc_reaper;
 
-/* status is as from waitpid. Called on the loop's thread. */
+/* status is as from waitpid, or PROC_STATUS_UNKNOWN (proc/roots.h) in a host program that has taken it away. Called on
+ * the loop's thread. */
 typedef void (*proc_exit_fn)(void *arg, pid_t pid, int status);
 
 struct proc_reaper *proc_reaper_new(uv_loop_t *loop, bool adopt_orphans); /* NULL: no memory */

@@ -19,8 +19,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { ENDED_MAX = 1024 };
 #define TICK_NS UINT64_C(10000000)
@@ -30,7 +32,21 @@ struct root {
 	pid_t pid; /* 0: being cloned */
 	const pid_t *early;
 	uint64_t start, end;
+	int pidfd; /* owned; -1: none, or taken */
 };
+
+/* <linux/pidfd.h> as of Linux 6.15; older headers lack it. */
+struct pidfd_info {
+	uint64_t mask, cgroup;
+	uint32_t ids[11];
+	int32_t exit_code;
+};
+#define PIDFD_GET_INFO_V0 _IOWR(0xFF, 11, struct pidfd_info)
+#define PIDFD_INFO_EXIT_V0 (UINT64_C(1) << 3)
+
+#ifndef P_PIDFD
+#define P_PIDFD 3
+#endif
 
 static struct {
 	pthread_mutex_t mutex;
@@ -38,9 +54,9 @@ static struct {
 	size_t n_alive, cap;
 	int64_t last_id;
 	struct root ended[ENDED_MAX]; /* ring */
-	size_t n_ended;               /* in all; the next slot is this modulo ENDED_MAX */
-	uint64_t forgotten_end;       /* latest end among the roots that the ring has dropped */
-	uint64_t orphan_reaped;       /* when an unregistered child was last reaped */
+	size_t n_ended;		      /* in all; the next slot is this modulo ENDED_MAX */
+	uint64_t forgotten_end;	      /* latest end among the roots that the ring has dropped */
+	uint64_t orphan_reaped;	      /* when an unregistered child was last reaped */
 	bool adopting;
 } table = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -84,6 +100,8 @@ static struct root *find_pid(pid_t pid)
 
 static void drop(struct root *r)
 {
+	if (r->pidfd >= 0)
+		close(r->pidfd);
 	*r = table.alive[--table.n_alive];
 }
 
@@ -92,7 +110,7 @@ static void end(struct root *r, pid_t pid)
 	struct root *slot = &table.ended[table.n_ended++ % ENDED_MAX];
 	if (slot->end > table.forgotten_end)
 		table.forgotten_end = slot->end;
-	*slot = (struct root){.id = r->id, .pid = pid, .start = r->start, .end = proc_roots_now()};
+	*slot = (struct root){.id = r->id, .pid = pid, .start = r->start, .end = proc_roots_now(), .pidfd = -1};
 	drop(r);
 }
 
@@ -110,20 +128,34 @@ int64_t proc_roots_begin(const pid_t *early)
 		table.cap = cap;
 	}
 	int64_t id = ++table.last_id;
-	table.alive[table.n_alive++] = (struct root){.id = id, .early = early, .start = proc_roots_now()};
+	table.alive[table.n_alive++] = (struct root){.id = id, .early = early, .start = proc_roots_now(), .pidfd = -1};
 	proc_roots_unlock();
 	return id;
 }
 
-void proc_roots_started(int64_t id, pid_t pid)
+void proc_roots_started(int64_t id, pid_t pid, int pidfd)
 {
 	proc_roots_lock();
 	struct root *r = find_id(id);
 	if (r) {
 		r->pid = pid;
 		r->early = NULL;
+		r->pidfd = pidfd;
+	} else if (pidfd >= 0) {
+		close(pidfd);
 	}
 	proc_roots_unlock();
+}
+
+int proc_roots_take_pidfd(pid_t pid)
+{
+	proc_roots_lock();
+	struct root *r = find_pid(pid);
+	int pidfd = r ? r->pidfd : -1;
+	if (r)
+		r->pidfd = -1;
+	proc_roots_unlock();
+	return pidfd;
 }
 
 void proc_roots_cancel(int64_t id)
@@ -167,6 +199,47 @@ pid_t proc_roots_wait(pid_t which, int *ret_status)
 	}
 	proc_roots_unlock();
 	return pid < 0 ? -saved : pid;
+}
+
+void proc_roots_lost(pid_t pid)
+{
+	proc_roots_lock();
+	struct root *r = find_pid(pid);
+	if (r)
+		end(r, pid);
+	proc_roots_unlock();
+}
+
+static int status_of(const siginfo_t *info)
+{
+	if (info->si_code == CLD_EXITED)
+		return (info->si_status & 0xff) << 8;
+	return info->si_status | (info->si_code == CLD_DUMPED ? 0x80 : 0);
+}
+
+/* The kernel keeps the status behind the descriptor when the process itself is gone. */
+static int late_status(int pidfd)
+{
+	struct pidfd_info info = {.mask = PIDFD_INFO_EXIT_V0};
+	return ioctl(pidfd, PIDFD_GET_INFO_V0, &info) == 0 && info.mask & PIDFD_INFO_EXIT_V0 ? info.exit_code
+											     : PROC_STATUS_UNKNOWN;
+}
+
+pid_t proc_roots_wait_pidfd(int pidfd, pid_t pid, int *ret_status)
+{
+	siginfo_t info = {0};
+	proc_roots_lock();
+	int r = waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG), errnum = errno;
+	bool ended = r == 0 ? info.si_pid != 0 : errnum == ECHILD;
+	struct root *root = ended ? find_pid(pid) : NULL;
+	if (ended)
+		*ret_status = r == 0 ? status_of(&info) : late_status(pidfd);
+	if (root)
+		end(root, pid);
+	proc_roots_unlock();
+	if (r < 0 && errnum == EINVAL) /* Linux 5.3 has pidfds, but no waiting by them */
+		return proc_roots_wait(pid, ret_status);
+	return r < 0 ? -errnum : ended ? pid : 0;
 }
 
 void proc_roots_set_adopting(void)

@@ -12,17 +12,30 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* In the place of a wait status that is lost: neither WIFEXITED nor WIFSIGNALED. */
+#define PROC_STATUS_UNKNOWN (-1)
+
 /* A root is registered before it is cloned: a killer in another thread must never take a newborn root for an orphan.
  * `early` is where the child itself writes its pid as its first act (it shares our memory), alive until started or
  * cancel; may be NULL. Returns an id > 0 or -ENOMEM. */
 int64_t proc_roots_begin(const pid_t *early);
-void proc_roots_started(int64_t id, pid_t pid);
+/* pidfd: of the child, CLOEXEC, the table's from here on; -1: none. */
+void proc_roots_started(int64_t id, pid_t pid, int pidfd);
+/* The pidfd of a living root, now the caller's; -1: none. */
+int proc_roots_take_pidfd(pid_t pid);
 void proc_roots_cancel(int64_t id); /* nothing was cloned */
 /* The child of this begin has failed to exec and is ending: waits for it (some microseconds) and forgets it. */
 void proc_roots_reap_failed(int64_t id, pid_t pid);
 
 /* waitpid(which, status, WNOHANG), keeping the table true. Returns its result or a negative errno. */
 pid_t proc_roots_wait(pid_t which, int *ret_status);
+
+/* The same for the child behind a pidfd that has become readable: pid, or -ECHILD when somebody else in this process has
+ * waited for it (or it ignores SIGCHLD); *ret_status is what the kernel still tells of it then (Linux 6.15), else
+ * PROC_STATUS_UNKNOWN. 0: it has not ended. */
+pid_t proc_roots_wait_pidfd(int pidfd, pid_t pid, int *ret_status);
+/* Nobody will ever wait for this root: somebody else has. */
+void proc_roots_lost(pid_t pid);
 
 /* From now on orphans come to us and direct children that nobody registered are such orphans. */
 void proc_roots_set_adopting(void);

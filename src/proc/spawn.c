@@ -38,6 +38,10 @@ enum { STACK_SIZE = 64 * 1024, SIGNAL_MAX = 64, CLOSE_LOOP_MAX = 65536 };
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define NO_ASAN __attribute__((no_sanitize("address")))
+#elif __has_feature(thread_sanitizer)
+/* its clone() takes every clone for a fork, whose memory is not shared */
+#define NO_ASAN __attribute__((no_sanitize("thread")))
+#define clone __clone
 #endif
 #endif
 #ifndef NO_ASAN
@@ -263,12 +267,15 @@ NO_ASAN static int probe_child(void *arg)
 	return 0;
 }
 
-static pid_t clone_on_stack(int (*fn)(void *arg), void *arg, int flags)
+/* With CLONE_PIDFD in flags *ret_pidfd is set; it stays as it is where the kernel (or an emulator) knows of no pidfds. */
+static pid_t clone_on_stack(int (*fn)(void *arg), void *arg, int flags, int *ret_pidfd)
 {
 	void *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED)
 		return -errno;
-	pid_t pid = clone(fn, (char *)stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | flags, arg);
+	pid_t pid = clone(fn, (char *)stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | flags, arg, ret_pidfd);
+	if (pid < 0 && errno == EINVAL && flags & CLONE_PIDFD)
+		pid = clone(fn, (char *)stack + STACK_SIZE, CLONE_VM | CLONE_VFORK | (flags & ~CLONE_PIDFD), arg, NULL);
 	int saved = errno;
 	munmap(stack, STACK_SIZE);
 	return pid < 0 ? -saved : pid;
@@ -281,11 +288,11 @@ static void run_probe(void)
 	memset(all, 0xff, sizeof all);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all);
 	int64_t id = proc_roots_begin(NULL);
-	pid_t pid = id < 0 ? -ENOMEM : clone_on_stack(probe_child, (void *)(uintptr_t)&mark, SIGCHLD);
+	pid_t pid = id < 0 ? -ENOMEM : clone_on_stack(probe_child, (void *)(uintptr_t)&mark, SIGCHLD, NULL);
 	/* When nothing can be cloned now the pipe is the answer that is right in any case. */
 	probe.memory_is_shared = mark != 0;
 	if (pid > 0) {
-		proc_roots_started(id, pid);
+		proc_roots_started(id, pid, -1);
 		proc_roots_reap_failed(id, pid);
 	} else if (id > 0) {
 		proc_roots_cancel(id);
@@ -335,14 +342,17 @@ int proc_spawn(const struct proc_spec *spec, pid_t *ret_pid, enum proc_stage *re
 	kernel_sigset all, before;
 	memset(all, 0xff, sizeof all);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all);
-	pid_t pid = clone_on_stack(child_main, &call, SIGCHLD);
+	int pidfd = -1;
+	/* a reaper that must not wait for all children waits by this */
+	int flags = SIGCHLD | (proc_roots_adopting() ? 0 : CLONE_PIDFD);
+	pid_t pid = clone_on_stack(child_main, &call, flags, &pidfd);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, before, NULL, sizeof before);
 	if (pid < 0) {
 		proc_roots_cancel(id);
 		*ret_stage = PROC_STAGE_FORK;
 		return pid;
 	}
-	proc_roots_started(id, pid);
+	proc_roots_started(id, pid, pidfd);
 	if (report_read >= 0) {
 		close(steal_fd(&report_write));
 		read_report(report_read, &call.report);

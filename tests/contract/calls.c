@@ -11,6 +11,8 @@
 
 enum { THREADS = 20, TRIES = 8 };
 static const double SOON = 0.1;
+/* for a request to begin where it is going; given up earlier it may never have left */
+static const double LONG_ENOUGH = 0.5;
 
 /* ---- every call of the interface, once ---- */
 
@@ -237,10 +239,11 @@ static void test_command_goes_on(struct contract *c)
 	const char *fifo = contract_path(c, "fifo"), *done = contract_path(c, "done");
 	create(c, "s");
 	assert_int_equal(mkfifo(fifo, 0600), 0);
-	snprintf(command, sizeof command, "read x <%s; echo $x >%s; echo late", fifo, done);
+	snprintf(command, sizeof command, ">%s.on; read x <%s; echo $x >%s; echo late", fifo, fifo, done);
 	const struct asking a = {c, NULL, command};
-	const struct crex_call call = {0.1, NULL};
+	const struct crex_call call = {LONG_ENOUGH, NULL};
 	FAILS(c, ask_run(&a, &call), CREX_E_DEADLINE);
+	wait_for_file(contract_path(c, "fifo.on"));
 	int fd = open(fifo, O_WRONLY | O_CLOEXEC);
 	assert_int_equal(write(fd, "word\n", 5), 5);
 	close(fd);
@@ -252,19 +255,23 @@ static void test_command_goes_on(struct contract *c)
 static void test_nobody_waits(struct contract *c)
 {
 	char command[500];
-	const char *fifo = contract_path(c, "fifo");
-	assert_int_equal(mkfifo(fifo, 0600), 0);
+	const char *fifo = contract_path(c, "fifo"), *fifo2 = contract_path(c, "fifo2");
+	assert_int_equal(mkfifo(fifo, 0600) + mkfifo(fifo2, 0600), 0);
 	create(c, "s");
 	create(c, "t");
-	snprintf(command, sizeof command, "read x <%s; echo $x", fifo);
+	snprintf(command, sizeof command, ">%s.on; read x <%s; echo $x", fifo, fifo);
 	const struct asking a = {c, NULL, command};
-	const struct crex_call call = {0.05, NULL};
+	const struct crex_call call = {LONG_ENOUGH, NULL};
 	FAILS(c, ask_run(&a, &call), CREX_E_DEADLINE);
-	FAILS(c, ask_execute(&a, &call), CREX_E_DEADLINE);
+	wait_for_file(contract_path(c, "fifo.on"));
+	snprintf(command, sizeof command, ">%s.on; read x <%s; echo $x", fifo2, fifo2);
+	const struct crex_execute_request exec = rig_shell(command);
+	FAILS(c, crex_runtime_execute(c->rt, &exec, &call, NULL, &c->err), CREX_E_DEADLINE);
+	wait_for_file(contract_path(c, "fifo2.on"));
 	free(shell(c, "true"));
 	OK(c, run(c, "t", "echo meanwhile", CREX_CHECK_RAISE));
 	assert_string_equal(c->obs.output, "meanwhile\n");
-	snprintf(command, sizeof command, "for i in 1 2; do echo word >%s; done", fifo);
+	snprintf(command, sizeof command, "echo word >%s; echo word >%s", fifo, fifo2);
 	free(shell(c, command));
 	expect_run(c, "echo on", "on\n", 0);
 }

@@ -50,7 +50,7 @@ static void test_free_ends_all(struct contract *c)
 		const char name[] = {(char)('a' + i), '\0'};
 		create(c, name);
 		struct crex_bash_action action = action_of(marked(c, "setsid sleep MARK & sleep MARK"));
-		const struct crex_call call = {0.05, NULL};
+		const struct crex_call call = {0.3, NULL};
 		action.session = crex_str_of(name);
 		FAILS(c, crex_runtime_run_in_session(c->rt, &action, &call, NULL, &c->err), CREX_E_DEADLINE);
 		const struct crex_execute_request exec = rig_shell(marked(c, "sleep MARK & sleep MARK"));

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sched.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,7 +100,14 @@ int __real_clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...);
 int __wrap_clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...);
 int __wrap_clone(int (*fn)(void *arg), void *stack, int flags, void *arg, ...)
 {
-	return hit(&fault_clone) ? -1 : __real_clone(fn, stack, flags, arg);
+	int *pidfd = NULL;
+	if (flags & CLONE_PIDFD) {
+		va_list more;
+		va_start(more, arg);
+		pidfd = va_arg(more, int *);
+		va_end(more);
+	}
+	return hit(&fault_clone) ? -1 : __real_clone(fn, stack, flags, arg, pidfd);
 }
 
 int __real_pipe2(int fds[2], int flags);

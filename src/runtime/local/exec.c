@@ -15,6 +15,7 @@
  * without a writer: an image need not have a /dev/null. */
 #include "base/cleanup.h"
 #include "base/keep.h"
+#include "proc/roots.h"
 #include "proc/spawn.h"
 #include "runtime/local/child.h"
 #include "runtime/local/exec_command.h"
@@ -131,6 +132,10 @@ static void reply(struct exec *e, struct crex_error *err)
 		exec_command_timeout_error(&e->command, out_text, err_text, &own);
 	else if (failed)
 		crex_error_set(&own, CREX_E_MEMORY, "out of memory while keeping the command's output");
+	else if (e->status == PROC_STATUS_UNKNOWN)
+		crex_error_set(&own, CREX_E_NO_EXIT_CODE,
+			       "the command has ended, but its exit code is lost: this program waits for children that are not "
+			       "its own, or ignores SIGCHLD");
 	else if (e->command.check && code != 0)
 		exec_command_check_error(&e->command, code, out_text, err_text, &own);
 	struct crex_execute_result result = CREX_EXECUTE_RESULT_INIT;

@@ -6,17 +6,28 @@
 
 #include "base/cleanup.h"
 #include "base/pyrepr.h"
+#include "proc/roots.h"
 #include <string.h>
 #include <sys/wait.h>
 
+/* Only a host program's own waiting can take the status away. */
+static bool has_code(int status)
+{
+	return status != PROC_STATUS_UNKNOWN;
+}
+
 static int shell_code(int status)
 {
+	if (!has_code(status))
+		return 0;
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 static void append_how(struct buf *msg, int status)
 {
-	if (WIFSIGNALED(status))
+	if (!has_code(status))
+		buf_append_str(msg, "ended");
+	else if (WIFSIGNALED(status))
 		buf_printf(msg, "was killed by signal %d", WTERMSIG(status));
 	else
 		buf_printf(msg, "exited with code %d", WEXITSTATUS(status));
@@ -87,7 +98,7 @@ static void reply_current_dead(struct session *s)
 		return;
 	}
 	strip_exit_notice(&obs, job->req.command, s->exit_status);
-	obs.has_exit_code = true;
+	obs.has_exit_code = has_code(s->exit_status);
 	obs.exit_code = shell_code(s->exit_status);
 	obs.session_ended = true;
 	obs.failure_reason = SESSION_ENDED_REASON;
@@ -118,7 +129,7 @@ void session_reply_dead(struct session *s)
 	if (s->intr.done) {
 		struct crex_observation obs = CREX_OBSERVATION_INIT;
 		session_take_output(s, &obs);
-		obs.has_exit_code = true;
+		obs.has_exit_code = has_code(s->exit_status);
 		obs.exit_code = shell_code(s->exit_status);
 		obs.session_ended = true;
 		obs.failure_reason = SESSION_ENDED_REASON;
