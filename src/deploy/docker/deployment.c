@@ -141,20 +141,18 @@ static int logs(struct crex_deployment *base, const struct crex_call *call, stru
 
 /* ---- out of this process and back ---- */
 
+/* Nobody beats the heart of a detached sandbox: with a host_timeout it ends itself so long after it was last used. */
+
 static int detach(struct crex_deployment *base, struct crex_text *ret_state, struct crex_error *err)
 {
 	struct docker_deployment *d = of(base);
 	const struct crex_docker_config *c = &d->config;
-	if (c->host_timeout > 0)
-		return crex_error_set(
-			err, CREX_E_CONFIG,
-			"docker: a sandbox that is to outlive its program needs host_timeout null: this one "
-			"would end itself %g seconds later",
-			c->host_timeout);
-	json_t *state = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b}", "container_runtime",
+	json_t *host_timeout = c->host_timeout > 0 ? json_real(c->host_timeout) : json_null();
+	json_t *state = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:o}", "container_runtime",
 				  c->container_runtime, "image", c->image, "container", d->container, "id", d->id,
 				  "docker_internal_host", c->docker_internal_host, "port", d->port, "token", d->token,
-				  "remove_images", c->remove_images, "remove_container", c->remove_container);
+				  "remove_images", c->remove_images, "remove_container", c->remove_container,
+				  "host_timeout", host_timeout);
 	char *text = state ? json_dumps(state, JSON_COMPACT) : NULL;
 	json_decref(state);
 	if (!text)
@@ -255,7 +253,8 @@ static struct crex_deployment *resume(const json_t *state, struct crex_error *er
 	/* a container that the user has named is known again by its name and our label */
 	const char *const named[] = {"--name", container, NULL};
 	c.docker_args = strcmp(container, id) == 0 ? NULL : named;
-	c.host_timeout = CREX_NO_TIMEOUT;
+	const json_t *host_timeout = json_object_get(state, "host_timeout");
+	c.host_timeout = json_number_value(host_timeout) > 0 ? json_number_value(host_timeout) : CREX_NO_TIMEOUT;
 	c.remove_images = remove_images;
 	c.remove_container = remove_container;
 	struct crex_deployment *base = crex_docker_deployment_new(&c, err);
@@ -266,8 +265,9 @@ static struct crex_deployment *resume(const json_t *state, struct crex_error *er
 	snprintf(d->token, sizeof d->token, "%s", token);
 	d->container = d->args.container ? d->args.container : d->id;
 	d->is_up = d->used_image = true;
-	if (docker_container_connect(d, port, err) == 0)
+	if (docker_container_connect(d, port, err) == 0 && begin_heartbeat(d, err) == 0)
 		return base;
+	let_go(d);
 	d->id[0] = '\0'; /* what can't be resumed is not stopped either */
 	return crex_deployment_free(base);
 }

@@ -2,6 +2,7 @@
 #ifndef DEPLOY_DOCKER_DOCKER_H
 #define DEPLOY_DOCKER_DOCKER_H
 
+#include "deploy/owner.h"
 #include "deploy/process.h"
 #include <crex/interface.h>
 
@@ -59,13 +60,6 @@ bool engine_said(const struct process *p, const char *text); /* in any case of l
 bool engine_is_podman(const char *runtime);
 /* Whether files of this machine can't be mounted, because the engine is on another. Asks at most once. */
 bool engine_is_remote(const char *runtime, const struct deadline *deadline);
-
-/* ---- owner.c: whose container it is ---- */
-
-/* Of this process, for a label. Caller frees; NULL: out of memory. */
-char *owner_of_this_process(void);
-/* Whether the process that a label names is certainly gone. */
-bool owner_is_gone(const char *owner);
 
 /* ---- deployment.c ---- */
 

@@ -22,14 +22,19 @@ static int inspect(struct docker_deployment *d, const struct deadline *deadline,
 	const char *runtime = d->config.container_runtime;
 	cleanup_words struct words command = {0};
 	cleanup_process struct process p = {0};
+	struct deadline answer = *deadline; /* an engine that hangs is not a pull that takes long */
+	deadline_limit(&answer, d->config.startup_timeout);
 	words_add(&command, runtime);
 	words_add(&command, "image");
 	words_add(&command, "inspect");
 	words_add(&command, "--format");
 	words_add(&command, "{{.Os}} {{.Architecture}}");
 	words_add(&command, d->config.image);
-	if (engine_run(&command, deadline, &p, err) < 0)
-		return -1;
+	if (engine_run(&command, &answer, &p, err) < 0) {
+		if (err->code != CREX_E_DEADLINE || deadline_check(deadline, NULL) < 0)
+			return -1;
+		return crex_error_set(err, CREX_E_DEPLOYMENT_STARTUP, "%s does not answer", runtime);
+	}
 	*ret = (struct image){.is_there = process_exit_code(&p) == 0};
 	if (ret->is_there) {
 		sscanf(process_output(&p, PROCESS_STDOUT), "%31s %31s", ret->os, ret->architecture);

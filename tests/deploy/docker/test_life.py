@@ -168,12 +168,32 @@ def test_it_lives_on_in_another_program(host):
     assert host.containers() == []
 
 
-def test_what_ends_itself_cannot_be_detached(host):
-    driver = host.started()
+def test_detached_with_a_host_timeout(host):
+    """It lives on while some program has it, and ends itself when none does."""
+    driver = host.started(host_timeout=2)
+    other = host.driver()
+    other.resume(state=driver.detach())
+    assert driver.end() == 0
+    ends = time.monotonic() + 4
+    while time.monotonic() < ends:
+        assert len(host.containers()) == 1
+        time.sleep(0.2)
+    assert other.output("echo resumed") == "resumed\n"
+    other.detach()
+    until(lambda: not host.containers(), 20)
+
+
+def test_an_engine_that_hangs(host, tmp_path):
+    client = tmp_path / host.engine.name
+    client.write_text("#!/bin/sh\nexec sleep 1000\n")
+    client.chmod(0o755)
+    driver = host.new(container_runtime=str(client), startup_timeout=0.5)
     with pytest.raises(Failed) as failed:
-        driver.detach()
-    assert failed.value.code == "CONFIG" and "host_timeout" in failed.value.message
-    assert driver.output("echo still here") == "still here\n"
+        driver.start()
+    assert failed.value.code == "DEPLOYMENT_STARTUP" and "does not answer" in failed.value.message
+    with pytest.raises(Failed) as failed:
+        driver.start(cancel_after=0.1)
+    assert failed.value.code == "CANCELLED" and failed.value.seconds < 10
 
 
 @pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
