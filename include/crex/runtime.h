@@ -269,8 +269,8 @@ CREX_API int crex_runtime_close(struct crex_runtime *rt, const struct crex_call 
 CREX_API struct crex_runtime *crex_runtime_free(struct crex_runtime *rt);
 
 /* The engine inside this process: bash sessions and commands as children of the caller. A thread of its own serves it.
- * The program's other children and its signal handlers are left alone. In turn the program waits for children of its own
- * only: who takes all (waitpid(-1)) takes the exit codes of commands. */
+ * The program's other children and its signal handlers are left alone. In turn the program waits for children of its
+ * own only: who takes all (waitpid(-1)) takes the exit codes of commands. */
 struct crex_local_runtime_config {
 	size_t max_sessions; /* 0: the server's default */
 	size_t max_output;   /* bytes of output kept for one command; 0: the server's default */
