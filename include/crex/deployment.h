@@ -83,7 +83,8 @@ CREX_API int crex_deployment_check(const char *type, const struct crex_call *cal
 				   struct crex_error *err);
 
 /* Where the server is that deployments bring into sandboxes: the absolute path of a static swerex-remote for the
- * architecture, "x86_64" or "aarch64". FILE_NOT_FOUND says where it was looked for; UNSUPPORTED: none is built for it. */
+ * architecture, "x86_64" or "aarch64". FILE_NOT_FOUND says where it was looked for; UNSUPPORTED: none is built for it.
+ */
 CREX_API int crex_server_binary(const char *architecture, struct crex_text *ret, struct crex_error *err);
 
 /* ---- local: commands run in this process's own machine; type "local" ---- */
