@@ -47,6 +47,21 @@ def test_fragments_of_the_manual(installed, number):
     installed.build(source, flags=flags)
 
 
+def test_fragment_of_the_readme(installed):
+    fragment = re.search(r"^```c\n(.*?)^```", (ROOT / "README.md").read_text(), flags=re.S | re.M)[1]
+    source = installed.scratch / "readme.c"
+    source.write_text(
+        "#include <crex/crex.h>\n#include <stdio.h>\n#include <string.h>\nint main(void)\n{\n"
+        "struct crex_error err = CREX_ERROR_INIT;\nstruct crex_call call = CREX_CALL_INIT;\nstruct crex_runtime *rt;\n"
+        "struct crex_create_session_request session = CREX_CREATE_SESSION_REQUEST_INIT;\n"
+        "struct crex_bash_action action = CREX_BASH_ACTION_INIT;\nstruct crex_observation seen = CREX_OBSERVATION_INIT;\n"
+        + fragment.replace("docker", "local").replace(r', \"image\": \"debian:12\"', "")
+        + "crex_observation_clear(&seen);\nreturn err.code != CREX_OK;\n}\n"
+    )
+    done = installed.run(installed.build(source))
+    assert done.returncode == 0, done.said
+
+
 def test_the_manual_has_programs_and_fragments():
     assert len(PROGRAMS) >= 2 and len(FRAGMENTS) >= 5
 
