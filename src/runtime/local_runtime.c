@@ -17,13 +17,16 @@
 #include "base/cleanup.h"
 #include "base/deadline.h"
 #include "runtime/local/local.h"
+#include "runtime/local_stream.h"
 #include "runtime/pack.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 struct post {
 	struct post *next;
@@ -195,6 +198,15 @@ static void start_abort(struct local *engine, struct post *p)
 	post_free(p);
 }
 
+/* req is the loop's end of a socket pair; the caller closes its own descriptor of it. */
+static void start_stream(struct local *engine, struct post *p)
+{
+	cleanup_error struct crex_error err = CREX_ERROR_INIT;
+	int fd = fcntl(*(const int *)p->req, F_DUPFD_CLOEXEC, 3);
+	int r = fd < 0 ? crex_error_set_errno(&err, errno, NULL) : local_stream_serve(&p->rt->loop, engine, fd, &err);
+	finish(p, r < 0 ? &err : NULL);
+}
+
 static struct post *take_post(struct local_runtime *rt)
 {
 	pthread_mutex_lock(&rt->lock);
@@ -215,6 +227,7 @@ static void on_engine_closed(void *arg)
 {
 	struct local_runtime *rt = arg;
 	rt->engine = NULL;
+	local_stream_close_all(&rt->loop);
 	uv_close((uv_handle_t *)&rt->wake, NULL);
 }
 
@@ -494,6 +507,24 @@ static int close_all(struct crex_runtime *base, const struct crex_call *call, st
 	return do_it(base, start_close, NULL, call, err);
 }
 
+static int open_stream(struct crex_runtime *base, const struct crex_stream_request *req, const struct crex_call *call,
+		       struct crex_stream **ret, struct crex_error *err)
+{
+	struct deadline deadline;
+	deadline_begin(&deadline, call);
+	int ends[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+		return crex_error_set_errno(err, errno, NULL);
+	cleanup_fd int ours = ends[0];
+	cleanup_fd int theirs = ends[1];
+	const struct crex_call first = deadline_rest(&deadline);
+	if (do_it(base, start_stream, &theirs, &first, err) < 0)
+		return -1;
+	close(steal_fd(&theirs)); /* or the end of the loop's one would go unseen */
+	const struct crex_call rest = deadline_rest(&deadline);
+	return local_stream_connect(steal_fd(&ours), req, &rest, ret, err);
+}
+
 /* ---- birth and end ---- */
 
 static void envp_free(char **envp)
@@ -546,6 +577,7 @@ static const struct crex_runtime_ops local_ops = {
 	.write_file = write_file,
 	.upload = upload,
 	.close = close_all,
+	.open_stream = open_stream,
 	.free = local_runtime_free,
 };
 

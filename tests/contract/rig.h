@@ -41,7 +41,8 @@ struct contract_case {
 	unsigned needs;
 };
 
-extern const struct contract_case session_cases[], call_cases[], file_cases[], end_cases[]; /* end with a NULL name */
+extern const struct contract_case session_cases[], call_cases[], file_cases[], end_cases[],
+	stream_cases[]; /* end with a NULL name */
 
 struct crex_runtime *contract_runtime(struct contract *c);	 /* one more of the kind; the caller's to free */
 const char *contract_path(struct contract *c, const char *name); /* below home; one of sixteen */

@@ -3,7 +3,7 @@
  *   test_runtime local|remote|dummy [PATTERN] */
 #include "rig.h"
 
-static const struct contract_case *const suites[] = {session_cases, call_cases, file_cases, end_cases};
+static const struct contract_case *const suites[] = {session_cases, call_cases, file_cases, end_cases, stream_cases};
 enum { MAX_CASES = 100 };
 static const char *const kinds[] = {"dummy", "local", "remote"};
 

@@ -102,6 +102,18 @@ static void quiet_end(struct quiet *q)
 
 /* --- the transfer --------------------------------------------------------------------------------------------- */
 
+void remote_set_way(const struct remote *rt, CURL *e)
+{
+	if (rt->unix_socket)
+		curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, rt->unix_socket);
+	if (rt->unix_socket || rt->host.loopback)
+		curl_easy_setopt(e, CURLOPT_PROXY, "");
+	if (rt->ca_file) {
+		curl_easy_setopt(e, CURLOPT_CAINFO, rt->ca_file);
+		curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+	}
+}
+
 /* What all requests of a runtime have in common: set once for each handle. */
 static void prepare(const struct remote *rt, CURL *e)
 {
@@ -117,14 +129,7 @@ static void prepare(const struct remote *rt, CURL *e)
 	curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
 	curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_body);
-	if (rt->unix_socket)
-		curl_easy_setopt(e, CURLOPT_UNIX_SOCKET_PATH, rt->unix_socket);
-	if (rt->unix_socket || rt->host.loopback)
-		curl_easy_setopt(e, CURLOPT_PROXY, "");
-	if (rt->ca_file) {
-		curl_easy_setopt(e, CURLOPT_CAINFO, rt->ca_file);
-		curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
-	}
+	remote_set_way(rt, e);
 }
 
 static void set_request(struct transfer *t)

@@ -183,6 +183,7 @@ static const struct crex_runtime_ops ops = {
 	.write_file = remote_write_file,
 	.upload = remote_upload,
 	.close = remote_close,
+	.open_stream = remote_open_stream,
 	.free = remote_free,
 };
 

@@ -67,6 +67,13 @@ void remote_channels_free(struct remote *rt); /* all idle ones */
 enum remote_outcome remote_try(struct remote *rt, const struct remote_request *req, const struct deadline *d,
 			       struct remote_reply *ret, struct crex_error *err);
 
+/* How the server is reached: socket, proxy, CA. */
+void remote_set_way(const struct remote *rt, CURL *easy);
+
+/* stream.c */
+int remote_open_stream(struct crex_runtime *rt, const struct crex_stream_request *req, const struct crex_call *call,
+		       struct crex_stream **ret, struct crex_error *err);
+
 /* explain.c: what a failed transfer means, in words that say what to do; told is curl's own text. */
 enum remote_outcome remote_explain(const struct remote *rt, CURLcode code, long os_errno, const char *told,
 				   struct crex_error *err);
