@@ -4,6 +4,7 @@
  * lies on the stack. */
 #include "base/nearest.h"
 
+#include <stdint.h>
 #include <string.h>
 
 enum { NAME_MAX_LEN = 48 };
@@ -18,7 +19,7 @@ static size_t distance(const char *a, const char *b)
 {
 	size_t n = strlen(a), m = strlen(b), rows[3][NAME_MAX_LEN + 1];
 	if (n > NAME_MAX_LEN || m > NAME_MAX_LEN)
-		return NAME_MAX_LEN;
+		return SIZE_MAX;
 	for (size_t j = 0; j <= m; j++)
 		rows[0][j] = j;
 	for (size_t i = 1; i <= n; i++) {

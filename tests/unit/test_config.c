@@ -97,7 +97,8 @@ static const char full[] =
 static void test_all_kinds(void **state)
 {
 	(void)state;
-	struct sample cfg = defaults;
+	struct sample cfg;
+	memcpy(&cfg, &defaults, sizeof cfg);
 	assert_int_equal(read_text(full, &cfg, NULL), 0);
 	assert_string_equal(cfg.name, "n");
 	assert_string_equal(cfg.nick, "k");
@@ -117,7 +118,8 @@ static void test_all_kinds(void **state)
 static void test_defaults_and_nulls(void **state)
 {
 	(void)state;
-	struct sample cfg = defaults;
+	struct sample cfg;
+	memcpy(&cfg, &defaults, sizeof cfg);
 	assert_int_equal(read_text("{\"name\":\"n\"}", &cfg, NULL), 0);
 	assert_string_equal(cfg.list[1], "b");
 	assert_ptr_not_equal(cfg.list, default_list);
@@ -175,7 +177,8 @@ static void test_mistakes(void **state)
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		struct crex_error err = CREX_ERROR_INIT;
-		struct sample cfg = defaults;
+		struct sample cfg;
+		memcpy(&cfg, &defaults, sizeof cfg);
 		int r = read_text(rows[i].json, &cfg, &err);
 		if (r != -1 || err.code != CREX_E_CONFIG || !strstr(err.message, rows[i].says))
 			fail_msg("%s: %s", rows[i].json, err.message ? err.message : "accepted");
@@ -216,7 +219,8 @@ static void test_long_names(void **state)
 	(void)state;
 	char json[300];
 	struct crex_error err = CREX_ERROR_INIT;
-	struct sample cfg = defaults;
+	struct sample cfg;
+	memcpy(&cfg, &defaults, sizeof cfg);
 	snprintf(json, sizeof json, "{\"name\":\"n\",\"%0200d\":1}", 0);
 	assert_int_equal(read_text(json, &cfg, &err), -1);
 	assert_int_equal(err.code, CREX_E_CONFIG);
@@ -230,7 +234,8 @@ static void test_no_memory(void **state)
 	json_t *obj = json_loads(full, 0, NULL);
 	for (int n = 1;; n++) {
 		struct crex_error err = CREX_ERROR_INIT;
-		struct sample cfg = defaults;
+		struct sample cfg;
+		memcpy(&cfg, &defaults, sizeof cfg);
 		fail_at = n;
 		int r = config_read(&schema, obj, &cfg, &err);
 		bool reached = fail_at == 0;
