@@ -133,7 +133,8 @@ int complete(int n, char *const *words)
 		offer_names(&c, command->has_files ? ":" : "");
 	if (command && command->has_files && !c.passed && !c.wants && *c.word != '-')
 		puts(":files");
-	if (command && command->has_command && !c.passed && !c.wants && (int)c.n_operands == command->max_operands)
+	if (command && command->has_command && !c.passed && !c.wants && *c.word != '-' &&
+	    (int)c.n_operands == command->max_operands)
 		puts(":files");
 	return 0;
 }

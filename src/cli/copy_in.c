@@ -39,6 +39,20 @@ static bool is_directory_there(struct cli *cli, struct crex_runtime *rt, const c
 	return yes;
 }
 
+/* A lone file's upload has no mode with it; a tool that can't be run any more would be no copy. */
+static void keep_executable(struct cli *cli, struct crex_runtime *rt, const char *path)
+{
+	const struct crex_str words[] = {CREX_STR("chmod"), CREX_STR("a+x"), CREX_STR("--"), crex_str_of(path)};
+	struct crex_execute_request request = CREX_EXECUTE_REQUEST_INIT;
+	struct crex_execute_result result = CREX_EXECUTE_RESULT_INIT;
+	const struct crex_call call = {30, cli->cancel};
+	request.command = (struct crex_str_list){words, 4};
+	request.command_is_list = true;
+	if (crex_runtime_execute(rt, &request, &call, &result, NULL) < 0 || result.exit_code != 0)
+		note(cli, "crex: %s could not be made executable there", path);
+	crex_execute_result_clear(&result);
+}
+
 const char *last_part(const char *path, char *part, size_t size)
 {
 	size_t end = strlen(path);
@@ -79,6 +93,8 @@ int copy_in(struct cli *cli, struct crex_runtime *rt, const char *from, const ch
 	request.progress_arg = &transfer;
 	const struct crex_call call = {CREX_NO_TIMEOUT, cli->cancel};
 	int r = crex_runtime_upload(rt, &request, &call, &err);
+	if (r == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IXUSR))
+		keep_executable(cli, rt, target.data);
 	clear_line(cli);
 	return r < 0 ? fail_error(cli, from, &err) : 0;
 }

@@ -53,6 +53,8 @@ static int stop_command(struct shell *s)
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	action.session = crex_str_of(s->session);
 	signals_retarget(NULL);
+	if (isatty(STDIN_FILENO))
+		fputc('\n', stderr); /* behind the ^C */
 	if (crex_runtime_interrupt(s->rt, &action, &call, &seen, &err) < 0)
 		return fail_error(s->cli, "the command can't be interrupted", &err);
 	show(seen.output, seen.output_len);
@@ -90,7 +92,8 @@ static int run_line(struct shell *s, const char *line, size_t len)
 		return signum == SIGINT ? stop_command(s) : EXIT_SIGNAL + signum;
 	if (err.code == CREX_E_BASH_INCORRECT_SYNTAX) {
 		const char *words = crex_error_extra(&err, "bash_stderr");
-		fprintf(stderr, "%s\n", words && *words ? words : err.message);
+		words = words && *words ? words : err.message;
+		fprintf(stderr, "%s%s", words, words[strlen(words) - 1] == '\n' ? "" : "\n");
 		s->last = 2;
 		return 0;
 	}
