@@ -200,6 +200,46 @@ static void make_certificates(const char *dir)
 		     dir));
 }
 
+enum { STREAMED = 4 << 20 };
+
+static void *write_stream(void *arg)
+{
+	struct crex_error err = CREX_ERROR_INIT;
+	char *data = malloc(STREAMED);
+	for (size_t i = 0; i < STREAMED; i++)
+		data[i] = (char)(i >> 8 ^ i);
+	assert_ok(crex_stream_write(arg, data, STREAMED, NULL, &err), err);
+	assert_ok(crex_stream_close_stdin(arg, NULL, &err), err);
+	free(data);
+	return NULL;
+}
+
+/* Both ways at once, which TLS doesn't take from two threads as they come. */
+static void tls_stream(struct crex_runtime *rt)
+{
+	struct crex_error err = CREX_ERROR_INIT;
+	struct crex_stream_request req = CREX_STREAM_REQUEST_INIT;
+	struct crex_stream *s = NULL;
+	struct crex_stream_event e = {.kind = CREX_STREAM_STDOUT};
+	const struct crex_call patient = {.timeout = 60};
+	const struct crex_str cat = CREX_STR("cat");
+	pthread_t thread;
+	req.command = (struct crex_str_list){&cat, 1};
+	assert_ok(crex_runtime_open_stream(rt, &req, &patient, &s, &err), err);
+	assert_int_equal(pthread_create(&thread, NULL, write_stream, s), 0);
+	size_t seen = 0;
+	while (e.kind != CREX_STREAM_EXIT) {
+		assert_ok(crex_stream_read(s, &e, &patient, &err), err);
+		for (size_t i = 0; i < e.len; i++, seen++)
+			if (e.data[i] != (char)(seen >> 8 ^ seen))
+				fail_msg("byte %zu is wrong", seen);
+	}
+	assert_int_equal(seen, STREAMED);
+	assert_int_equal(e.exit_code, 0);
+	pthread_join(thread, NULL);
+	crex_stream_free(s);
+}
+
 static void tls_alive(const char *host, int port, const char *ca, const char *want)
 {
 	struct crex_remote_runtime_config config = CREX_REMOTE_RUNTIME_CONFIG_INIT;
@@ -222,6 +262,7 @@ static void tls_alive(const char *host, int port, const char *ca, const char *wa
 		assert_ok(crex_runtime_execute(rt, &run, NULL, &res, &err), err);
 		assert_int_equal(res.out_len, 300000);
 		crex_execute_result_clear(&res);
+		tls_stream(rt);
 	}
 	crex_runtime_free(rt);
 }
