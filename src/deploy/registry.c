@@ -12,11 +12,12 @@ static const struct deployment_type *const types[] = {
 	&deployment_type_remote,
 	&deployment_type_dummy,
 	&deployment_type_docker,
+	&deployment_type_modal,
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
 /* The names, for a list that a caller can keep. */
-static const char *const names[N_TYPES + 1] = {"local", "remote", "dummy", "docker"};
+static const char *const names[N_TYPES + 1] = {"local", "remote", "dummy", "docker", "modal"};
 
 static void json_cleanup(json_t **json)
 {
