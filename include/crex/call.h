@@ -25,7 +25,7 @@ CREX_API struct crex_cancel *crex_cancel_new(struct crex_error *err);
 /* Any number of times, from any thread and from signal handlers. */
 CREX_API void crex_cancel_trigger(struct crex_cancel *cancel);
 /* 1 or 0. */
-CREX_API int crex_cancel_is_triggered(const struct crex_cancel *cancel);
+CREX_API bool crex_cancel_is_triggered(const struct crex_cancel *cancel);
 /* Readable from the trigger on, for a poll of one's own. Borrowed: neither read nor close it. */
 CREX_API int crex_cancel_fd(const struct crex_cancel *cancel);
 /* After the last call that has it. NULL is fine; returns NULL. */

@@ -11,6 +11,7 @@
 #ifndef CREX_ERROR_H
 #define CREX_ERROR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -35,7 +36,7 @@ enum crex_error_code {
 
 enum { CREX_ERROR_EXTRA_MAX = 4 }; /* details that one error holds */
 
-struct crex_error_extra {
+struct crex_error_detail {
 	char *key;   /* owned */
 	char *value; /* owned, may hold any bytes, NUL-terminated for convenience */
 	size_t len;
@@ -46,7 +47,7 @@ struct crex_error {
 	char *message; /* owned, UTF-8, NUL-terminated; NULL only while code is CREX_OK or memory ran out */
 	size_t message_len;
 	char *class_path; /* owned; only for a class that a server sent and the list does not have, else NULL */
-	struct crex_error_extra extra[CREX_ERROR_EXTRA_MAX];
+	struct crex_error_detail extra[CREX_ERROR_EXTRA_MAX];
 	size_t n_extra;
 };
 
@@ -86,7 +87,7 @@ CREX_API const char *crex_error_class_path(enum crex_error_code code);
 /* The first row of the list with this class path; CREX_E_SWEREX when none has it. */
 CREX_API enum crex_error_code crex_error_code_of(const char *class_path);
 /* Whether `code` is `of` or, as in SWE-ReX's own hierarchy, a kind of it: DOCKER_PULL is a DEPLOYMENT_STARTUP. */
-CREX_API int crex_error_is(enum crex_error_code code, enum crex_error_code of);
+CREX_API bool crex_error_is(enum crex_error_code code, enum crex_error_code of);
 /* The code without its CREX_E_, "COMMAND_TIMEOUT"; static. */
 CREX_API const char *crex_error_name(enum crex_error_code code);
 /* What a server answers it with. */

@@ -56,7 +56,7 @@ void crex_cancel_trigger(struct crex_cancel *cancel)
 	errno = saved;
 }
 
-int crex_cancel_is_triggered(const struct crex_cancel *cancel)
+bool crex_cancel_is_triggered(const struct crex_cancel *cancel)
 {
 	struct pollfd p = {.fd = cancel->fd, .events = POLLIN};
 	return poll(&p, 1, 0) > 0;

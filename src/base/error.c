@@ -117,7 +117,7 @@ void crex_error_add(struct crex_error *err, const char *key, const char *value, 
 	if (len)
 		memcpy(copy, value, len);
 	copy[len] = '\0';
-	err->extra[err->n_extra++] = (struct crex_error_extra){key_copy, copy, len};
+	err->extra[err->n_extra++] = (struct crex_error_detail){key_copy, copy, len};
 }
 
 const char *crex_error_extra(const struct crex_error *err, const char *key)
@@ -179,7 +179,7 @@ enum crex_error_code crex_error_code_of(const char *class_path)
 	return CREX_E_SWEREX;
 }
 
-int crex_error_is(enum crex_error_code code, enum crex_error_code of)
+bool crex_error_is(enum crex_error_code code, enum crex_error_code of)
 {
 	return code == of || (code == CREX_E_DOCKER_PULL && of == CREX_E_DEPLOYMENT_STARTUP);
 }

@@ -151,7 +151,7 @@ static int add_error(struct buf *out, const struct crex_error *err, const char *
 	TRY(add_string(out, ",\"traceback\":", traceback, traceback ? strlen(traceback) : 0));
 	TRY(buf_append_str(out, ",\"extra_info\":{"));
 	for (size_t i = 0; i < err->n_extra; i++) {
-		const struct crex_error_extra *x = &err->extra[i];
+		const struct crex_error_detail *x = &err->extra[i];
 		TRY(add_string(out, i ? "," : "", x->key, strlen(x->key)));
 		TRY(add_string(out, ":", x->value, x->value ? x->len : 0));
 	}

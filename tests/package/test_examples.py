@@ -33,7 +33,7 @@ def ways():
     yield from ((name, "gcc", static) for name in ("parallel", "loop", "guard") for static in (False, True))
 
 
-FLAGS = {"gcc": ("-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wconversion", "-Wshadow"), "g++": ("-std=c++17",)}
+FLAGS = {"gcc": ("-std=c11", "-D_POSIX_C_SOURCE=200809L", "-Wconversion", "-Wshadow"), "g++": ("-std=c++17", "-Wshadow")}
 
 
 @pytest.fixture(scope="session")
