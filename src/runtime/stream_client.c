@@ -123,7 +123,7 @@ static void take_frame(struct client *c, const struct frame *f)
 
 static void take_bytes(struct client *c, const char *data, size_t len)
 {
-	enum frame_result r = FRAME_READY;
+	enum frame_result r = len ? FRAME_READY : FRAME_MORE;
 	while (r == FRAME_READY && !c->over) {
 		size_t used = 0;
 		struct frame frame;
@@ -297,9 +297,11 @@ static int send_all(struct client *c, enum frame_type type, const char *data, si
 			if ((is_input && piece == 0) || !add_frame(c, type, data, piece))
 				break;
 			c->window -= is_input ? piece : 0;
+			added = piece == len;
+			if (added)
+				break;
 			data += piece;
 			len -= piece;
-			added = len == 0;
 		}
 		flush(c);
 		bool over = c->over, sends = c->out_at < c->out_end, receives = wants_more(c);

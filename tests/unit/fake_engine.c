@@ -19,10 +19,18 @@ struct hanging {
 	void *arg;
 };
 
+struct stream_service {
+	struct stream_service *next;
+	const struct stream_transport *transport;
+	void *arg;
+	struct local *rt; /* NULL: gone */
+};
+
 struct local {
 	struct fake_stats stats;
 	struct hanging *hanging;
 	bool fail_begin;
+	struct stream_service *services;
 };
 
 struct local *local_new(uv_loop_t *loop, const struct local_config *config)
@@ -67,6 +75,8 @@ void local_shutdown(struct local *rt, void (*closed)(void *arg), void *arg)
 {
 	while (fake_release(rt))
 		;
+	for (struct stream_service *s = rt->services; s; s = s->next)
+		s->rt = NULL;
 	free(rt->stats.content);
 	free(rt);
 	closed(arg);
@@ -198,18 +208,26 @@ void local_get_stats(const struct local *rt, struct local_stats *ret)
 }
 
 /* Streams: an echo. "pause" and "resume" are obeyed, "end" ends it from this side. */
-struct stream_service {
-	const struct stream_transport *transport;
-	void *arg;
-	struct local *rt;
-};
 
 struct stream_service *stream_service_new(struct local *rt, const struct stream_transport *transport, void *arg)
 {
 	struct stream_service *s = calloc(1, sizeof *s);
-	if (s)
-		*s = (struct stream_service){transport, arg, rt};
+	if (s) {
+		*s = (struct stream_service){rt->services, transport, arg, rt};
+		rt->services = s;
+	}
 	return s;
+}
+
+static void service_free(struct stream_service *s)
+{
+	for (struct stream_service **at = s->rt ? &s->rt->services : NULL; at && *at; at = &(*at)->next) {
+		if (*at == s) {
+			*at = s->next;
+			break;
+		}
+	}
+	free(s);
 }
 
 void stream_service_feed(struct stream_service *s, const char *data, size_t len)
@@ -219,7 +237,7 @@ void stream_service_feed(struct stream_service *s, const char *data, size_t len)
 		s->transport->pause(s->arg, true);
 	if (len == 3 && memcmp(data, "end", 3) == 0) {
 		s->transport->finish(s->arg);
-		free(s);
+		service_free(s);
 	}
 }
 
@@ -230,6 +248,7 @@ void stream_service_drained(struct stream_service *s)
 
 void stream_service_hang_up(struct stream_service *s)
 {
-	s->rt->stats.stream_hang_ups++;
-	free(s);
+	if (s->rt)
+		s->rt->stats.stream_hang_ups++;
+	service_free(s);
 }
