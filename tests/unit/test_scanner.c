@@ -15,8 +15,8 @@
 #define SN "12345678901234567890"
 #define CN "98765432109876543210"
 
-/* What came out, written down so that it can be compared: text as it is, reports as <E n>, <S status started>,
- * <P status number jobs>.
+/* What came out, written down so that it can be compared: text as it is, reports as <E status>, <N>,
+ * <S status started>, <P status number jobs>.
  * `raw` collects the events' own bytes, which must be the input again. */
 struct record {
 	char log[4096], raw[4096];
@@ -50,6 +50,9 @@ static void note(struct record *r, const struct scan_event *ev)
 		break;
 	case SCAN_END:
 		r->n_log += (size_t)sprintf(at, "<E %d>", ev->status);
+		break;
+	case SCAN_PROMPTLESS:
+		r->n_log += (size_t)sprintf(at, "<N>");
 		break;
 	case SCAN_ABORT:
 		r->n_log += (size_t)sprintf(at, "<S %d %d>", ev->status, ev->not_started);
@@ -136,7 +139,8 @@ static void test_end(void **state)
 {
 	(void)state;
 	LOG(FS "E" CN ":0" FS, "<E 0>");
-	LOG("before" FS "E" CN ":1" FS "after", "before<E 1>after");
+	LOG("before" FS "E" CN ":130" FS "after", "before<E 130>after");
+	LOG("a" FS "E" CN ":1" FS FS "N" SN FS "b", "a<E 1><N>b");
 	LOG("a" FS "E" CN ":0" FS FS "P" SN ":0:17:3" FS, "a<E 0><P 0 17 3>");
 }
 
@@ -170,6 +174,7 @@ static void test_false_beginnings(void **state)
 		FS "E" CN "0:0" FS,       /* one digit more */
 		FS "E9876543210987654321:0" FS, /* one less */
 		FS "E" CN FS,
+		FS "N" CN FS, FS "N" SN, FS "N" SN ":0" FS, FS "N" SN "0" FS,
 		FS "E" CN ":" FS,
 		FS "E" CN ":0:0" FS,
 		FS "P" SN FS,             /* no status */
@@ -276,8 +281,9 @@ static void test_random(void **state)
 		for (unsigned k = next(&seed) % 8; k > 0; k--) {
 			char *i = in + strlen(in), *w = want + strlen(want);
 			unsigned status = next(&seed) % 256;
-			switch (next(&seed) % 6) {
-			case 0: sprintf(i, FS "E%s:%u" FS, s.command_nonce, status % 2), sprintf(w, "<E %u>", status % 2); break;
+			switch (next(&seed) % 7) {
+			case 0: sprintf(i, FS "E%s:%u" FS, s.command_nonce, status), sprintf(w, "<E %u>", status); break;
+			case 5: sprintf(i, FS "N%s" FS, s.session_nonce), strcpy(w, "<N>"); break;
 			case 1: sprintf(i, FS "P%s:%u:%d:%u" FS, s.session_nonce, status, round, status), sprintf(w, "<P %u %d %u>", status, round, status); break;
 			case 2: sprintf(i, FS "S%s:%u:1" FS, s.session_nonce, status), sprintf(w, "<S %u 1>", status); break;
 			case 3: strcpy(i, FS), strcpy(w, FS); break;

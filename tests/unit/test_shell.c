@@ -133,7 +133,7 @@ static void test_report_prefixes(void **state)
 {
 	(void)state;
 	static const char report[] =
-		"noise:" CN ":7:himBxs:5:$'a:b':" CN ":trap -- 'd\n'\\''x' DEBUG\nnoise\ntrap -- 'e' ERR\n:" CN ":";
+		"noise:" CN ":himBxs:5:$'a:b':" CN ":trap -- 'd\n'\\''x' DEBUG\nnoise\ntrap -- 'e' ERR\n:" CN ":";
 	struct shell_state st;
 	shell_state_init(&st);
 	st.status = 42;
@@ -147,7 +147,7 @@ static void test_report_prefixes(void **state)
 	}
 	assert_false(shell_parse_report(report, sizeof report - 1, SN, &st));
 	assert_true(shell_parse_report(report, sizeof report - 1, CN, &st));
-	assert_int_equal(st.status, 7);
+	assert_int_equal(st.status, 42); /* E's affair */
 	assert_string_equal(st.flags, "x");
 	assert_string_equal(st.xtrace_fd.data, "5");
 	assert_string_equal(st.last_arg.data, "$'a:b'");
@@ -163,20 +163,16 @@ static void test_hostile_reports(void **state)
 	shell_state_init(&st);
 	static const struct {
 		const char *report, *debug;
-		int status;
 	} cases[] = {
-		{CN ":x:::'':" CN "::" CN ":", "", 0},
-		{CN ":999:::'':" CN "::" CN ":", "", 999 & 0xFF},
-		{CN ":0:::'':" CN ":trap -- '' DEBUG\n:" CN ":", "trap -- '' DEBUG\n", 0},
-		{CN ":0:::'':" CN ":trap -- 'x DEBUG\n:" CN ":", "", 0},   /* no end */
-		{CN ":0:::'':" CN ":xtrap -- 'x' DEBUG\n:" CN ":", "", 0}, /* not at the line's beginning */
-		{CN ":0:::'':" CN ":trap -- ''\\''' DEBUG\n:" CN ":", "trap -- ''\\''' DEBUG\n", 0},
-		{CN ":0:::'':" CN ":trap -- 'x\ntrap -- '\\''y'\\'' DEBUG\n' ERR\n:" CN ":", "",
-		 0}, /* a trap's text that shows one */
+		{CN ":::'':" CN "::" CN ":", ""},
+		{CN ":::'':" CN ":trap -- '' DEBUG\n:" CN ":", "trap -- '' DEBUG\n"},
+		{CN ":::'':" CN ":trap -- 'x DEBUG\n:" CN ":", ""},   /* no end */
+		{CN ":::'':" CN ":xtrap -- 'x' DEBUG\n:" CN ":", ""}, /* not at the line's beginning */
+		{CN ":::'':" CN ":trap -- ''\\''' DEBUG\n:" CN ":", "trap -- ''\\''' DEBUG\n"},
+		{CN ":::'':" CN ":trap -- 'x\ntrap -- '\\''y'\\'' DEBUG\n' ERR\n:" CN ":", ""}, /* a trap's text that shows one */
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		assert_true(shell_parse_report(cases[i].report, strlen(cases[i].report), CN, &st));
-		assert_int_equal(st.status, cases[i].status);
 		assert_string_equal(st.trap_debug.len ? st.trap_debug.data : "", cases[i].debug);
 	}
 	shell_state_deinit(&st);

@@ -62,12 +62,17 @@ static enum match match_report(const struct scanner *s, const char *p, size_t n,
 	if (n < 2)
 		return MATCH_PARTIAL;
 	char kind = p[1];
-	if (kind != 'E' && kind != 'S' && kind != 'P')
+	if (kind != 'E' && kind != 'N' && kind != 'S' && kind != 'P')
 		return MATCH_NO;
 	struct reader r = {p + 2, p + n};
-	*ret = (struct scan_event){.kind = kind == 'E' ? SCAN_END : kind == 'S' ? SCAN_ABORT : SCAN_PROMPT};
+	*ret = (struct scan_event){.kind = kind == 'E'   ? SCAN_END
+					   : kind == 'N' ? SCAN_PROMPTLESS
+					   : kind == 'S' ? SCAN_ABORT
+							 : SCAN_PROMPT};
 	enum match m = match_nonce(&r, kind == 'E' ? s->command_nonce : s->session_nonce);
-	if (m == MATCH_FULL)
+	if (m == MATCH_FULL && kind == 'N')
+		m = r.p == r.end ? MATCH_PARTIAL : MATCH_FULL;
+	else if (m == MATCH_FULL)
 		m = match_number(&r, &ret->status);
 	if (m == MATCH_FULL && kind == 'P')
 		m = match_number(&r, &ret->prompt_number);

@@ -1,7 +1,8 @@
 /* runtime/local/scanner.h: finding our own reports in the raw output of a session's terminal.
  *
- * Three reports may stand in the stream, each between two FS bytes (0x1C) and behind a random number:
- *   FS 'E' <nonce of this command>:<0 or 1> FS    the command has ended, its state is in the pipe; 0: a prompt follows
+ * Four reports may stand in the stream, each between two FS bytes (0x1C) and behind a random number:
+ *   FS 'E' <nonce of this command>:<status> FS    the command has ended
+ *   FS 'N' <nonce of the session> FS              its state is in the pipe, and no prompt will show
  *   FS 'S' <nonce of the session>:<status>:[1] FS the command was given up; "1": before its first word ran
  *   FS 'P' <nonce of the session>:<status>:<number>:<jobs> FS  the shell is at its prompt; the number grows with each line read
  * Everything else, FS bytes included, is the user's text. Pure and incremental. */
@@ -13,7 +14,7 @@
 
 enum { NONCE_LEN = 20, SCAN_REPORT_MAX = 64 };
 
-enum scan_kind { SCAN_NONE, SCAN_TEXT, SCAN_END, SCAN_ABORT, SCAN_PROMPT };
+enum scan_kind { SCAN_NONE, SCAN_TEXT, SCAN_END, SCAN_PROMPTLESS, SCAN_ABORT, SCAN_PROMPT };
 
 struct scan_event {
 	enum scan_kind kind;

@@ -26,8 +26,9 @@
 
 enum session_state {
 	SESSION_STARTING,   /* bash reads its startup files; ends with the first E */
-	SESSION_IDLE,       /* bash is at its prompt, or about to be (prompt_seen) */
+	SESSION_IDLE,       /* bash is at its prompt and its state is known */
 	SESSION_RUNNING,    /* a command's line was typed; `current` may be NULL when its client has its reply already */
+	SESSION_SETTLING,   /* the command has ended; bash reports its state (report_due) and goes to its prompt */
 	SESSION_RECOVERING, /* the command was given up in the middle; our clean-up line was typed */
 	SESSION_ENDING,     /* off the registry; its processes are being killed */
 };
@@ -45,7 +46,7 @@ struct session_job {
 /* What the `step` timer is set for. */
 enum session_step {
 	STEP_NONE,
-	STEP_PROMPT_WAIT, /* E or S came, P did not yet */
+	STEP_PROMPT_WAIT, /* E or S came, P or the report did not yet */
 	STEP_DOUBT,       /* P came while a command runs: is it the prompt or something that looks so? */
 	STEP_INTERRUPT,   /* the next try of an interrupt */
 };
@@ -96,7 +97,10 @@ struct session {
 	bool prompt_seen;   /* P has come since the last E */
 	int prompt_number;  /* of the last P */
 	bool promptless;    /* the last prompt never showed: the user has redirected the shell's stderr */
+	bool report_due;    /* SETTLING: the report must be whole before the next command */
 	bool recovery_typed;
+	int recoveries;     /* since the command was typed */
+	int settle_ticks;   /* waits of SETTLING that have passed */
 	bool drop_output;   /* what comes is of our own making or of a command that was given up */
 	bool output_came;   /* since the doubt arose */
 	int hijack_stage;   /* 0: none; 1: the line against it was typed; 2: our own line was typed again */
@@ -175,9 +179,10 @@ void session_pump(struct session *s); /* starts the next action if one can be st
 
 /* session_prompt.c */
 #define SESSION_PROMPT_WAIT 0.05 /* seconds that a prompt which was announced may take */
-void session_on_end(struct session *s, bool prompt_follows); /* E: the state of the shell is known */
+void session_on_end(struct session *s, int status);     /* E */
+void session_on_promptless(struct session *s);          /* N */
 void session_on_prompt(struct session *s, const struct scan_event *ev); /* P */
-void session_give_up(struct session *s, int status); /* starts the recovery */
+void session_give_up(struct session *s, int status);    /* starts the recovery */
 void session_set_step(struct session *s, enum session_step kind, double seconds);
 
 /* session_output.c */

@@ -143,7 +143,9 @@ void local_interrupt(struct local *rt, const struct crex_bash_interrupt_action *
 	int tries = req->n_retry < 1 ? 1 : req->n_retry < TRIES_MAX ? req->n_retry : TRIES_MAX;
 	s->intr = (struct session_interrupt){.done = done, .arg = arg, .timeout = timeout < 3600 ? timeout : 3600,
 					     .tries_left = tries, .expect = expect};
-	if (s->state == SESSION_IDLE)
+	if (s->state == SESSION_SETTLING && s->settle_ticks > 0)
+		send_interrupt(s); /* bash hangs on its way to the prompt: in a trap of the user's */
+	if (s->state == SESSION_IDLE || s->state == SESSION_SETTLING)
 		session_interrupt_reply(s, SESSION_PROMPT_EXPECT);
 	else
 		session_interrupt_step(s);

@@ -55,7 +55,10 @@ static void process(struct session *s, const char *data, size_t len)
 		case SCAN_END:
 			if (s->n_doubted > 0)
 				session_on_text(s, "", 0);
-			session_on_end(s, ev.status == 0);
+			session_on_end(s, ev.status);
+			break;
+		case SCAN_PROMPTLESS:
+			session_on_promptless(s);
 			break;
 		case SCAN_ABORT:
 			session_on_abort(s, ev.status, ev.not_started);

@@ -9,7 +9,7 @@
 
 void session_on_output(struct session *s, const char *text, size_t len)
 {
-	if (s->state == SESSION_IDLE && !s->prompt_seen && !s->promptless && buf_append(&s->window, text, len) == 0)
+	if (s->state == SESSION_SETTLING && buf_append(&s->window, text, len) == 0)
 		return;
 	keep_append(&s->out, text, len);
 	const struct expect *e = s->intr.done ? s->intr.expect : s->current ? s->current->expect : NULL;

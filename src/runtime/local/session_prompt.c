@@ -1,14 +1,16 @@
 /* runtime/local/session_prompt.c: the state machine's edges: what the shell's reports do to a session.
  *
- *   STARTING --E--> IDLE --type--> RUNNING --E--> IDLE
- *   RUNNING --S, nothing ran--> IDLE               (syntax error)
- *   RUNNING --S or P--> RECOVERING --E--> IDLE     (bash gave the command up: SIGINT, ${x?}, arithmetic errors)
+ *   STARTING --E--> SETTLING --P or N, and the report--> IDLE --type--> RUNNING --E--> SETTLING
+ *   RUNNING --S, nothing ran--> SETTLING           (syntax error)
+ *   RUNNING --S or P--> RECOVERING --E--> SETTLING (bash gave the command up: SIGINT, ${x?}, arithmetic errors)
+ *   SETTLING --P, no report--> RECOVERING          (bash gave up our own words behind E: SIGINT)
  *
- * A new line is typed only when bash has shown its prompt since the last report, so that nobody else can read it. When
- * no prompt will come (the user has sent the shell's stderr elsewhere) E says so, and the session is `promptless` up to
- * the next prompt; where one was announced and doesn't come, a short wait stands for it. A prompt that shows while a command runs means that bash gave the command
- * up, unless a program has printed just that text: so it is doubted until bash sleeps in the foreground and nothing
- * has followed. */
+ * E answers the client; what the next command needs is known when the shell has come to its prompt. A new line is typed
+ * only then, so that nobody else can read it. When no prompt will come (the user has sent the shell's stderr elsewhere) N
+ * says so, and the session is `promptless` up to the next prompt; where one should come and doesn't (a PS1 of the user's
+ * that is readonly), a whole report and a short wait stand for it. A prompt that shows while a command runs means that
+ * bash gave the command up, unless a program has printed just that text: so it is doubted until bash sleeps in the
+ * foreground and nothing has followed. */
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
@@ -16,8 +18,8 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DOUBT_TICKS = 200 };
-static const double DOUBT_TICK = 0.002, RECOVERY_WAIT = 0.03;
+enum { DOUBT_TICKS = 200, RECOVERIES_MAX = 2 };
+static const double DOUBT_TICK = 0.002, RECOVERY_WAIT = 0.03, SETTLE_TICK = 0.002;
 
 /* "[1]+  Done                    sleep 5" and the like, which bash prints before a prompt. */
 static bool is_job_notice(const char *line, size_t len)
@@ -55,6 +57,56 @@ static void doubt_tick(struct session *s)
 		session_set_step(s, STEP_DOUBT, DOUBT_TICK);
 }
 
+/* False: the report is not whole. Its parts are kept. */
+static bool take_report(struct session *s)
+{
+	session_read_report(s);
+	bool whole = s->report.data &&
+		     shell_parse_report(s->report.data, s->report.len, s->scan.command_nonce, &s->shell);
+	if (whole)
+		buf_deinit(&s->report);
+	return whole;
+}
+
+static void settled(struct session *s)
+{
+	if (s->step_kind == STEP_PROMPT_WAIT)
+		session_set_step(s, STEP_NONE, 0);
+	s->report_due = false;
+	sort_out_notices(s);
+	s->idle_len = s->out.buf.len;
+	s->state = SESSION_IDLE;
+	session_pump(s);
+}
+
+/* P or N: all that bash has to say stands in the pipe. What is not there will not come, if that was bash's P. */
+static void try_to_settle(struct session *s)
+{
+	if (!s->report_due || take_report(s))
+		settled(s);
+	else
+		session_set_step(s, STEP_PROMPT_WAIT, SETTLE_TICK);
+}
+
+/* Reading the pipe each time keeps a report flowing that is larger than the pipe. */
+static void settle_tick(struct session *s)
+{
+	s->settle_ticks++;
+	bool known = !s->report_due || take_report(s);
+	if (!known && !session_at_prompt(s)) {
+		session_set_step(s, STEP_PROMPT_WAIT, SESSION_PROMPT_WAIT);
+		return;
+	}
+	if (!s->prompt_seen) {
+		s->promptless = true;
+		s->shell.has_jobs = true; /* nothing has told */
+	}
+	if (known || ++s->recoveries > RECOVERIES_MAX)
+		settled(s);
+	else
+		session_give_up(s, s->shell.status);
+}
+
 static void step_cb(uv_timer_t *timer)
 {
 	struct session *s = timer->data;
@@ -65,13 +117,12 @@ static void step_cb(uv_timer_t *timer)
 	case STEP_NONE:
 		break;
 	case STEP_PROMPT_WAIT:
-		s->promptless = true;
-		if (s->state == SESSION_IDLE)
-			sort_out_notices(s);
-		if (s->state == SESSION_RECOVERING)
+		if (s->state == SESSION_SETTLING) {
+			settle_tick(s);
+		} else if (s->state == SESSION_RECOVERING) {
+			s->promptless = true;
 			session_give_up(s, s->abort_status);
-		else
-			session_pump(s);
+		}
 		break;
 	case STEP_DOUBT:
 		doubt_tick(s);
@@ -94,27 +145,6 @@ void session_set_step(struct session *s, enum session_step kind, double seconds)
 	uv_update_time(s->rt->loop);
 	uint64_t ms = (uint64_t)(seconds * 1000.0);
 	uv_timer_start(&s->step, step_cb, ms > 0 ? ms : 1, 0);
-}
-
-/* False: the report could not be kept (no memory). */
-static bool take_report(struct session *s)
-{
-	session_read_report(s);
-	bool known = s->report.data &&
-		     shell_parse_report(s->report.data, s->report.len, s->scan.command_nonce, &s->shell);
-	buf_deinit(&s->report);
-	return known;
-}
-
-static void reply_without_status(struct session *s)
-{
-	cleanup_error struct crex_error err = CREX_ERROR_INIT;
-	struct crex_observation obs = CREX_OBSERVATION_INIT;
-	session_take_output(s, &obs);
-	crex_error_set(&err, CREX_E_NO_EXIT_CODE, "the command has ended, but its exit code was lost: out of memory");
-	crex_error_add(&err, "output", obs.output ? obs.output : "", obs.output_len);
-	crex_observation_clear(&obs);
-	session_job_fail(session_take_current(s), &err);
 }
 
 static void finish_start(struct session *s)
@@ -143,30 +173,28 @@ static void flush_clean(struct session *s)
 		keep_append(&s->out, scratch->data, scratch->len);
 }
 
-void session_on_end(struct session *s, bool prompt_follows)
+void session_on_end(struct session *s, int status)
 {
 	enum session_state was = s->state;
 	if (was != SESSION_STARTING && was != SESSION_RUNNING && was != SESSION_RECOVERING)
 		return;
 	session_ref(s);
 	flush_clean(s);
-	bool known = take_report(s);
 	proc_pty_reset(s->master); /* bash reads its next line with the terminal as it should be */
-	if (was == SESSION_RECOVERING)
-		s->shell.status = s->abort_status;
-	s->state = SESSION_IDLE;
+	s->shell.status = was == SESSION_RECOVERING ? s->abort_status : status & 0xFF;
+	s->state = SESSION_SETTLING;
+	s->report_due = true;
+	s->settle_ticks = 0;
 	s->drop_output = false;
-	s->prompt_seen = false;
+	s->prompt_seen = s->promptless = false;
 	bool late = s->running_text && !s->intr.done;
 	free(s->running_text);
 	s->running_text = NULL;
-	s->promptless = !prompt_follows;
-	s->shell.has_jobs = s->promptless; /* unknown until the prompt says */
-	session_set_step(s, prompt_follows ? STEP_PROMPT_WAIT : STEP_NONE, SESSION_PROMPT_WAIT);
+	buf_deinit(&s->window);
+	s->window_seen = 0;
+	session_set_step(s, STEP_PROMPT_WAIT, SESSION_PROMPT_WAIT);
 	if (was == SESSION_STARTING)
 		finish_start(s);
-	else if (s->current && !known && was == SESSION_RUNNING)
-		reply_without_status(s);
 	else if (s->current)
 		session_reply_current(s, s->shell.status);
 	if (late)
@@ -177,13 +205,25 @@ void session_on_end(struct session *s, bool prompt_follows)
 	session_unref(s);
 }
 
+void session_on_promptless(struct session *s)
+{
+	if (s->state != SESSION_SETTLING)
+		return;
+	s->promptless = true;
+	s->shell.has_jobs = true; /* no prompt tells */
+	try_to_settle(s);
+}
+
 void session_give_up(struct session *s, int status)
 {
 	if (s->n_doubted > 0)
 		s->prompt_number = s->doubted_number;
 	s->n_doubted = 0;
-	if (s->state == SESSION_RUNNING) {
+	if (s->state == SESSION_RUNNING || s->state == SESSION_SETTLING) {
 		flush_clean(s);
+		if (s->state == SESSION_SETTLING)
+			sort_out_notices(s);
+		buf_deinit(&s->report);
 		s->state = SESSION_RECOVERING;
 		s->abort_status = status;
 		s->drop_output = true;
@@ -262,9 +302,10 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 	case SESSION_ENDING:
 		break;
 	case SESSION_IDLE:
-		sort_out_notices(s);
 		s->idle_len = s->out.buf.len;
-		session_pump(s);
+		break;
+	case SESSION_SETTLING:
+		try_to_settle(s);
 		break;
 	case SESSION_RUNNING:
 		if (fresh || handle_hijack(s))

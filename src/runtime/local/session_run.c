@@ -82,6 +82,7 @@ static void start_command(struct session *s, struct session_job *job)
 	s->drop_output = false;
 	s->hijack_stage = 0;
 	s->recovery_typed = false;
+	s->recoveries = 0;
 	if (r < 0 || !session_store_text(s, &text)) {
 		cleanup_error struct crex_error err = CREX_ERROR_INIT;
 		crex_error_set(&err, CREX_E_MEMORY, "out of memory while handing the command to the shell");
@@ -114,13 +115,14 @@ void session_pump(struct session *s)
 {
 	session_ref(s);
 	while (s->queue && !s->current) {
-		if (s->state == SESSION_IDLE && (s->prompt_seen || s->promptless)) {
+		if (s->state == SESSION_IDLE) {
 			start_command(s, session_pop_job(s));
 		} else if (s->state == SESSION_RUNNING && s->queue->req.is_interactive_command) {
 			send_to_program(s, session_pop_job(s));
 		} else {
 			/* only a program that outlived its action's reply makes the head of the queue wait against its clock */
-			if (s->state == SESSION_RUNNING && !uv_is_active((uv_handle_t *)&s->timer))
+			if ((s->state == SESSION_RUNNING || s->state == SESSION_SETTLING) &&
+			    !uv_is_active((uv_handle_t *)&s->timer))
 				arm_timeout(s, s->queue->req.timeout);
 			break;
 		}

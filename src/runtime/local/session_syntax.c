@@ -109,7 +109,8 @@ void session_on_abort(struct session *s, int status, bool not_started)
 	if (!not_started) {
 		session_give_up(s, status);
 	} else {
-		s->state = SESSION_IDLE;
+		s->state = s->promptless ? SESSION_IDLE : SESSION_SETTLING;
+		s->report_due = false;
 		if (!s->promptless)
 			session_set_step(s, STEP_PROMPT_WAIT, SESSION_PROMPT_WAIT);
 		if (s->current)

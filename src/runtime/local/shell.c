@@ -6,7 +6,7 @@
  *
  *     { <put back $?, $_, set flags, traps>
  *     <the user's command>
- *     }; { <report through the pipe, take flags and traps away> }; <tidy up, E report to the terminal>
+ *     }; { <E to the terminal; state through the pipe; take flags and traps away> }; <tidy up>
  *
  * Flags and traps (xtrace, verbose, errexit, functrace, DEBUG, ERR) are in force only while the user's command runs;
  * our own words run without them, the first of them with their trace going to the sink. The report goes through a pipe
@@ -22,7 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A $_, or traps, larger than the pipe would block the shell before E. */
+/* A $_, or traps, larger than the pipe would block the shell until somebody reads. */
 enum { FIELD_MAX = 1024 * 1024, LAST_ARG_MAX = 16384 };
 
 void shell_state_init(struct shell_state *st)
@@ -43,9 +43,12 @@ void shell_state_deinit(struct shell_state *st)
 }
 
 /* The constant parts, as functions that bash has parsed once: parsing them anew for every command would cost more than
- * all else. __crex_a reports and takes the flags away, __crex_z says E and looks whether all is tidy, __crex_s says S.
+ * all else. __crex_a says E, reports and takes the flags away, __crex_z looks whether all is tidy, __crex_s says S.
  * They are called by name on lines that are eval'd at the top level; the traps are handled there, since inside a function
  * DEBUG and ERR can't be seen. If the user unsets them, the recovery defines them again.
+ *
+ * E comes first of all, since a client waits for it and for nothing of the rest. $? and $_ are those of the user's last
+ * command when __crex_a begins, and its first word leaves $_ as it was, being given it as the last argument.
  *
  * bash copies a function's body, word by word, each time it calls it, so what is seldom needed stands in functions of
  * its own: __crex_r, _p and _d. One comparison asks for all that must be in order; it also fails where a user has set an
@@ -53,7 +56,7 @@ void shell_state_deinit(struct shell_state *st)
  *
  * PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is set
  * by printf because a user may have made it readonly: an assignment would make bash give up the list. Where stderr is no
- * terminal no prompt would reach us, and a file should not get one: E says so. What the user's program has left unread
+ * terminal no prompt would reach us, and a file should not get one: N says so. What the user's program has left unread
  * on the terminal would be run as a command: it is read away. A shell that reads its commands from elsewhere than the
  * terminal (`exec <file`) would run that file: stdin is put back. The last eval in __crex_s is for bash's parser, which
  * after an unfinished [[ refuses the next [[, once. */
@@ -61,29 +64,29 @@ static int append_functions(struct buf *out, const char *session_nonce)
 {
 	return buf_printf(
 		out,
-		"__crex_a() { [[ $- != *[xveT]* ]] || \\builtin set +xveT; "
-		"\\builtin printf \"$1:$2:$3:%%s:%%q:$1:\" \"${BASH_XTRACEFD-}\" \"${4:0:%d}\"; "
+		"__crex_a() { \\builtin printf \"\\034E$1:$?\\034%%.0s\" \"${_-}\" >&59; "
+		"\\builtin printf \"$1:$-:%%s:%%q:$1:\" \"${BASH_XTRACEFD-}\" \"${_:0:%d}\"; "
+		"[[ $- != *[xveT]* ]] || \\builtin set +xveT; "
 		"\\builtin read -rt0 -u59 && __crex_d; }\n"
 		"__crex_d() { \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
-		"__crex_z() { [[ -t 2 ]]; \\builtin printf \"\\034E$1:$?\\034\" >&59; "
+		"__crex_z() { \\builtin printf \":$1:\" >&56; "
 		"[[ -t 0 && -t 2 && $SHELLOPTS${PS1-}${PS0-}${PS2-}${PROMPT_COMMAND+1} = "
 		"'braceexpand:hashall:ignoreeof:interactive-comments:monitor\\034P%s:$?:\\#:\\j\\034' ]] || __crex_r; }\n"
-		"__crex_r() { __crex_p 2>&57; [[ -t 2 ]] || \\builtin printf -v PS1 '' 2>&57; \\builtin :; }\n"
+		"__crex_r() { __crex_p 2>&57; [[ -t 2 ]] || { \\builtin printf -v PS1 '' 2>&57; "
+		"\\builtin printf '\\034N%s\\034' >&59; }; \\builtin :; }\n"
 		"__crex_p() { [[ -t 0 ]] || \\exec <&59; \\builtin unset -v PROMPT_COMMAND; "
 		"[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
 		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; }\n"
 		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
 		"\\builtin eval '[[ x ]]' 2>&57; }\n",
-		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce);
+		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce, session_nonce);
 }
 
 /* Its last byte occurs earlier as well: see shell_typed_line(). */
 static int append_epilogue(struct buf *out, const char *nonce)
 {
-	return buf_printf(out,
-			  "{ __crex_a %s \"$?\" \"$-\" \"${_-}\"; \\builtin trap -p; \\builtin trap - DEBUG ERR; "
-			  "\\builtin printf :%s:; } >&56 2>&57; __crex_z %s",
-			  nonce, nonce, nonce);
+	return buf_printf(out, "{ __crex_a %s; \\builtin trap -p; \\builtin trap - DEBUG ERR; } >&56 2>&57; __crex_z %s",
+			  nonce, nonce);
 }
 
 /* Quoted so that a leading "~/" and "$NAME" still expand, as they do where upstream writes `source PATH`. */
@@ -302,12 +305,11 @@ bool shell_parse_report(const char *data, size_t len, const char *nonce, struct 
 	memcpy(colon_nonce + 1 + n, ":", 2);
 
 	struct cursor c = {data, data + len};
-	struct crex_str skipped, status, flags, xtrace_fd, last_arg, traps;
-	if (!take_until(&c, colon_nonce + 1, &skipped) || !take_until(&c, ":", &status) || !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd) ||
+	struct crex_str skipped, flags, xtrace_fd, last_arg, traps;
+	if (!take_until(&c, colon_nonce + 1, &skipped) || !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd) ||
 	    !take_until(&c, colon_nonce, &last_arg) || !take_until(&c, colon_nonce, &traps))
 		return false;
 
-	st->status = atoi(status.ptr) & 0xFF;
 	size_t k = 0;
 	for (const char *f = "xveT"; *f; f++)
 		if (flags.len && memchr(flags.ptr, *f, flags.len))

@@ -15,7 +15,7 @@ enum { SHELL_FD_REPORT_IN = 8, SHELL_FD_TEXT_IN = 9 };
 
 /* What has to be put back before the user's next command, so that it finds the shell as the last one left it. */
 struct shell_state {
-	int status;             /* $? */
+	int status;             /* $?, which the report does not hold: E told it */
 	bool has_jobs;          /* the shell knows of jobs, running or ended */
 	char flags[8];          /* those of "xveT" that are on */
 	struct buf last_arg;    /* $_, quoted by bash's %q */
