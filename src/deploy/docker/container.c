@@ -15,10 +15,12 @@
 
 #include "base/cleanup.h"
 #include "deploy/ready.h"
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <time.h>
 
 /* How long a client that has been called off may take to come to its end. */
@@ -58,6 +60,23 @@ static int choose_names(struct docker_deployment *d, struct crex_error *err)
 	return 0;
 }
 
+/* A port that is free now, where the engine would take it; 0: none is known. To ask the engine which one it has chosen
+ * would be one more call; that another program is faster happens with engines as well, and is tried again. */
+static int free_port(const char *address)
+{
+	struct sockaddr_in v4 = {.sin_family = AF_INET};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+	bool is_v6 = inet_pton(AF_INET, address, &v4.sin_addr) != 1;
+	if (is_v6 && inet_pton(AF_INET6, address, &v6.sin6_addr) != 1)
+		return 0;
+	struct sockaddr *name = is_v6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
+	socklen_t len = is_v6 ? sizeof v6 : sizeof v4;
+	cleanup_fd int fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, name, len) < 0 || getsockname(fd, name, &len) < 0)
+		return 0;
+	return ntohs(is_v6 ? v6.sin6_port : v4.sin_port);
+}
+
 /* ---- the command line ---- */
 
 static bool is_on_host_network(const struct docker_deployment *d)
@@ -93,9 +112,8 @@ static void add_port(struct docker_deployment *d, struct words *w)
 	if (is_on_host_network(d))
 		return;
 	words_add(w, "-p");
-	if (d->config.port)
-		words_addf(w, "%s%s%s:%d:%d", v6 ? "[" : "", address, v6 ? "]" : "", d->config.port,
-			   DOCKER_CONTAINER_PORT);
+	if (d->port)
+		words_addf(w, "%s%s%s:%d:%d", v6 ? "[" : "", address, v6 ? "]" : "", d->port, DOCKER_CONTAINER_PORT);
 	else
 		words_addf(w, "%s%s%s::%d", v6 ? "[" : "", address, v6 ? "]" : "", DOCKER_CONTAINER_PORT);
 }
@@ -320,7 +338,7 @@ static bool mount_failed(const struct docker_deployment *d)
 		  engine_said(p, "is a directory") || engine_said(p, "not a directory"))));
 }
 
-/* podman finds a free port before it takes it: another may be faster. */
+/* Between finding a free port and taking it another may have been faster. */
 static bool port_was_taken(const struct docker_deployment *d)
 {
 	return !d->config.port && !is_on_host_network(d) && is_engine_failure(d) &&
@@ -334,6 +352,8 @@ static int bring_up(struct docker_deployment *d, const char *server, const struc
 	bool copies = engine_is_remote(d->config.container_runtime, deadline);
 	for (int tries = 1;; tries++) {
 		int r = choose_names(d, err);
+		d->port = d->config.port || copies || is_on_host_network(d) ? d->config.port
+									    : free_port(d->config.publish_address);
 		if (r == 0)
 			r = copies ? begin_by_copy(d, server, deadline, err) : begin_by_mount(d, server, err);
 		int event = r < 0 ? -1 : process_wait(&d->birth, deadline, err);
@@ -359,8 +379,8 @@ static int published_port(struct docker_deployment *d, const struct deadline *de
 {
 	if (is_on_host_network(d))
 		return d->listens_on;
-	if (d->config.port)
-		return d->config.port;
+	if (d->port)
+		return d->port;
 	cleanup_words struct words command = {0};
 	cleanup_process struct process p = {0};
 	words_add(&command, d->config.container_runtime);

@@ -77,7 +77,7 @@ struct docker_deployment {
 	struct process birth;  /* the client that brings it up, attached to its output */
 	char token[33];
 	int listens_on; /* as the server itself says; 0: has not yet */
-	int port;	/* where it is reached */
+	int port;	/* where it is reached; 0: the engine is to choose it */
 	struct crex_runtime *rt;
 	struct heartbeat *heart;
 };

@@ -4,6 +4,7 @@ import os
 import pathlib
 import sys
 import time
+import uuid
 
 import pytest
 
@@ -31,6 +32,7 @@ class Host:
     def __init__(self, engine):
         self.engine = engine
         self.drivers = []
+        self.mark = f"crex.test={uuid.uuid4().hex}"  # others may use the engine at the same time
 
     def driver(self, environment=None, before=()):
         ours = {**self.engine.environment(), "CREX_SERVER_DIR": str(SERVERS), **(environment or {})}
@@ -39,9 +41,10 @@ class Host:
         self.drivers.append(Driver(ours, before))
         return self.drivers[-1]
 
-    def config(self, image="static", **more):
+    def config(self, image="static", docker_args=(), **more):
         image = image if "/" in image else self.engine.image(image)
-        return {"type": "docker", "container_runtime": self.engine.name, "image": image, "pull": "never", **more}
+        return {"type": "docker", "container_runtime": self.engine.name, "image": image, "pull": "never",
+                "docker_args": ["--label", self.mark, *docker_args], **more}
 
     def new(self, image="static", **more):
         driver = self.driver()
@@ -54,7 +57,7 @@ class Host:
         return driver
 
     def containers(self):
-        return self.engine.containers("label=crex=1")
+        return self.engine.containers(f"label={self.mark}")
 
 
 @pytest.fixture
@@ -62,10 +65,9 @@ def host(engine):
     if not (SERVERS / "swerex-remote").exists():
         pytest.skip(f"no static server in {SERVERS}: run script/build")
     one = Host(engine)
-    before = one.containers()
     yield one
     statuses = [driver.end() for driver in one.drivers if driver.process.poll() is None]
-    left = [container for container in one.containers() if container not in before]
+    left = one.containers()
     for container in left:
         engine.run("kill", container)
         engine.run("rm", "-fv", container)

