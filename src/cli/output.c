@@ -138,8 +138,6 @@ static const char *advice(enum crex_error_code code)
 {
 	switch ((int)code) {
 	case CREX_E_AUTHENTICATION: return "give its token by --token-file FILE or in SWEREX_AUTH_TOKEN";
-	case CREX_E_CONNECTION: return "is it running, and is the address right? `crex doctor` looks at this machine";
-	case CREX_E_PROTOCOL: return "is there a SWE-ReX server at that address?";
 	case CREX_E_MEMORY: return "free some memory";
 	default: return NULL;
 	}
