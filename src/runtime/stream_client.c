@@ -45,6 +45,7 @@ struct client {
 	struct buf fresh; /* whole data frames */
 	size_t out_at, out_end;
 	size_t window;
+	bool more;     /* receiving ended because enough was there: TLS may hold bytes that poll(2) doesn't see */
 	bool running;  /* the first window has come */
 	bool over;     /* the last frame has come, or the connection has ended */
 	int exit_code; /* when over without failure */
@@ -166,6 +167,7 @@ static void pump(struct client *c)
 	flush(c);
 	while (wants_more(c)) {
 		ssize_t n = c->duplex->recv(c->arg, c->receipt, sizeof c->receipt, &err);
+		c->more = n != -EAGAIN;
 		if (n == -EAGAIN)
 			break;
 		if (n < 0)
@@ -214,8 +216,11 @@ static int try_read(struct client *c, struct crex_stream_event *ret, struct crex
 			signal_fd(c->nudge);
 	}
 	if (next_of_batch(c, ret)) {
-		if (c->batch_at == c->batch.len && c->fresh.len == 0 && !c->over)
+		if (c->batch_at == c->batch.len && c->fresh.len == 0 && !c->over) {
 			calm_fd(c->readable);
+			if (c->more)
+				pump(c);
+		}
 		return 1;
 	}
 	if (!c->over) {
@@ -305,10 +310,11 @@ static int send_all(struct client *c, enum frame_type type, const char *data, si
 		}
 		flush(c);
 		bool over = c->over, sends = c->out_at < c->out_end, receives = wants_more(c);
+		bool goes_on = !sends && (!is_input || c->window > 0); /* there was no room, now there is */
 		pthread_mutex_unlock(&c->lock);
 		if (over || (added && !sends))
 			return 0; /* a program that is over takes nothing more; why it is so, a read tells */
-		if (wait_for_news(c, &d, receives, sends, err) < 0)
+		if (!goes_on && wait_for_news(c, &d, receives, sends, err) < 0)
 			return -1;
 	}
 }
