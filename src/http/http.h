@@ -59,7 +59,7 @@ void http_server_drain(struct http_server *s);
 /* Closes everything; frees the server and calls done when no handle is left and every exchange has been replied to. */
 void http_server_close(struct http_server *s, void (*done)(void *arg), void *arg);
 size_t http_server_connections(const struct http_server *s);
-bool http_server_busy(const struct http_server *s); /* some reply is still being written or made */
+bool http_server_busy(const struct http_server *s);	  /* some reply is still being written or made */
 bool http_server_is_awaited(const struct http_server *s); /* the same, and who asked has not hung up */
 
 /* Reading an exchange; views live until the reply. */
@@ -84,8 +84,8 @@ void http_resume(struct http_exchange *ex);
 void http_reply(struct http_exchange *ex, int status, struct http_content *content_take, const char *extra_header);
 void http_reply_static(struct http_exchange *ex, int status, const char *static_json, const char *extra_header);
 
-/* Upgrading: from on_complete on, instead of a reply. The connection then carries bytes both ways and is the user's until
- * on_gone, or until the user closes it; no call comes after either. No call comes from within a call to here. */
+/* Upgrading: from on_complete on, instead of a reply. The connection then carries bytes both ways and is the user's
+ * until on_gone, or until the user closes it; no call comes after either. No call comes from within a call to here. */
 struct http_raw {
 	void (*on_data)(void *arg, const char *data, size_t len);
 	void (*on_drained)(void *arg); /* nothing waits any more */

@@ -96,7 +96,7 @@ struct http_exchange {
 	struct http_content *content;
 	const char *fixed;
 	struct http_upgrade *upgrade; /* owned; NULL: still HTTP */
-	size_t out_len; /* of the body as sent */
+	size_t out_len;		      /* of the body as sent */
 	size_t head_len;
 	char head[HTTP_HEAD_MAX];
 };

@@ -357,8 +357,7 @@ size_t http_server_connections(const struct http_server *s)
 
 static bool is_under_way(const struct http_exchange *c)
 {
-	return c->state == CONN_BUSY || c->state == CONN_WRITE || c->state == CONN_BODY ||
-	       c->state == CONN_RAW;
+	return c->state == CONN_BUSY || c->state == CONN_WRITE || c->state == CONN_BODY || c->state == CONN_RAW;
 }
 
 bool http_server_busy(const struct http_server *s)
