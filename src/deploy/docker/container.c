@@ -511,8 +511,8 @@ static int remove_once(struct docker_deployment *d, bool keep, const struct dead
 		return WAS_REMOVED;
 	if (process_exit_code(&p) == 0 || engine_said(&p, "no such container") || engine_said(&p, "no container with"))
 		return WAS_ABSENT;
-	if (engine_said(&p, "already in progress") || engine_said(&p, "improper state") ||
-	    engine_said(&p, "is being removed"))
+	if (engine_said(&p, "already in progress") || engine_said(&p, "resource busy") ||
+	    engine_said(&p, "improper state") || engine_said(&p, "is being removed"))
 		return IS_GOING;
 	return engine_failure(runtime, &p, CREX_E_DEPLOYMENT_STARTUP, keep ? "stop" : "rm", err);
 }

@@ -13,7 +13,8 @@
 #include <sys/utsname.h>
 
 static const char *const runtimes[] = {"docker", "podman"};
-enum { N_RUNTIMES = sizeof runtimes / sizeof *runtimes, LIST_BYTES = 4 << 20, BATCH = 64 };
+enum { N_RUNTIMES = sizeof runtimes / sizeof *runtimes, LIST_BYTES = 4 << 20, BATCH = 64, BUSY_TRIES = 10 };
+#define BUSY_PAUSE 0.2
 
 struct sweep {
 	const char *runtime;
@@ -50,8 +51,16 @@ static int sweep_one(struct sweep *s, char *line, struct crex_error *err)
 		words_add(&command, "0");
 	}
 	words_add(&command, id);
-	if (ask(&command, s->deadline, &p, err) < 0)
-		return -1;
+	/* a container that was killed in its very beginning keeps its mounts for a moment */
+	for (int tries = 1;; tries++) {
+		if (ask(&command, s->deadline, &p, err) < 0)
+			return -1;
+		if (process_exit_code(&p) == 0 || tries == BUSY_TRIES || !engine_said(&p, "resource busy"))
+			break;
+		process_deinit(&p);
+		if (deadline_pause(s->deadline, BUSY_PAUSE, err) < 0)
+			return -1;
+	}
 	if (process_exit_code(&p) != 0 && !engine_said(&p, "no such container") &&
 	    !engine_said(&p, "no container with") && !engine_said(&p, "already in progress"))
 		return engine_failure(s->runtime, &p, CREX_E_SWEREX, "rm", err);
