@@ -12,9 +12,13 @@ _crex() {
 			COMPREPLY+=("${candidate%%$'\t'*}")
 		fi
 	done < <("${words[0]}" __complete "${words[@]:1}" 2>/dev/null)
-	if [[ $files ]]; then
+	if [[ $files && ${#COMPREPLY[@]} == 0 ]]; then
 		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+	elif [[ $files ]]; then
+		# readline must not quote the colon of NAME:, so paths among names are made ready here
 		while IFS= read -r candidate; do
+			[[ -d $candidate ]] && candidate+=/
 			COMPREPLY+=("$candidate")
 		done < <(compgen -f -- "$word")
 	fi
@@ -22,7 +26,7 @@ _crex() {
 	if [[ $word == *:* && $COMP_WORDBREAKS == *:* ]]; then
 		COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*:}"}"}")
 	fi
-	[[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *: ]] && compopt -o nospace 2>/dev/null
+	[[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *[:/] ]] && compopt -o nospace 2>/dev/null
 	return 0
 }
 complete -F _crex crex

@@ -19,6 +19,7 @@ struct cli {
 	struct output out;
 	struct crex_cancel *cancel; /* triggered by the first Ctrl-C; see signals.h */
 	const char *command;	    /* the name of the one that runs, for messages */
+	const char *sandbox;	    /* the name of the one that it uses; NULL: none */
 };
 
 struct command {

@@ -68,13 +68,21 @@ int joined_check(struct cli *cli, const struct joined_options *o)
 	return 0;
 }
 
+/* Python's text names the file: it may also be the working directory that isn't there. */
+static bool is_about(const struct crex_error *err, const char *name)
+{
+	size_t len = strlen(name), at = err->message_len;
+	return at > len + 1 && strncmp(err->message + at - len - 1, name, len) == 0;
+}
+
 int joined_failed(struct cli *cli, const struct crex_error *err, char *const *argv, size_t n_argv)
 {
 	const char *name = n_argv > 0 ? argv[0] : "shell";
 	bool words = n_argv == 1 && strpbrk(name, " |&;<>$");
 	switch ((int)err->code) {
 	case CREX_E_FILE_NOT_FOUND:
-		fail(cli, words ? "%s: %s: for a line of shell say: sh -c '...'" : "%s: %s", name, err->message);
+		fail(cli, "%s: %s%s", name, is_about(err, name) ? "there is no such program there" : err->message,
+		     words ? ": for a line of shell say: sh -c '...'" : "");
 		return EXIT_NOT_FOUND;
 	case CREX_E_PERMISSION:
 	case CREX_E_NOT_A_DIRECTORY:

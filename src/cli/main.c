@@ -8,8 +8,10 @@
 #include "cli/cli.h"
 #include "cli/signals.h"
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 const struct command *const all_commands[] = {
 	&command_run,	  &command_shell, &command_up,	       &command_ps, &command_exec,  &command_cp,
@@ -165,6 +167,8 @@ int main(int argc, char **argv)
 	} else {
 		code = fail_error(&cli, NULL, &err);
 	}
+	if (signals_seen() == SIGINT && isatty(STDERR_FILENO))
+		fputc('\n', stderr); /* behind the ^C */
 	/* not freed: a signal may still come, and the process ends here */
 	output_deinit(&cli.out);
 	return code;

@@ -152,7 +152,9 @@ int fail_error(struct cli *cli, const char *what, const struct crex_error *err)
 	cleanup_buf struct buf text;
 	buf_init(&text, 1 << 20);
 	const char *message = err->message && *err->message ? err->message : crex_error_name(err->code);
-	const char *next = advice(err->code), *left = crex_error_extra(err, "left_behind");
+	const char *next =
+		cli->sandbox && err->code == CREX_E_CONNECTION ? "is it still up? `crex ps` says" : advice(err->code);
+	const char *left = crex_error_extra(err, "left_behind");
 	size_t line = strcspn(message, "\n"), first = line;
 	while (first > 0 && strchr(":. ", message[first - 1]) && message[line] != '\0')
 		first--; /* "...:" and then the engine's words */

@@ -230,7 +230,8 @@ int target_start(struct cli *cli, struct target *t, double timeout)
 	const struct crex_call call = {timeout > 0 ? timeout : CREX_NO_TIMEOUT, cli->cancel};
 	if (crex_deployment_add_hook(t->d, &hook, &err) < 0)
 		return fail_error(cli, NULL, &err);
-	signals_may_leave("the sandbox that was just being started may still be there: `crex gc` removes it");
+	if (strcmp(crex_deployment_type(t->d), "local") != 0 && strcmp(crex_deployment_type(t->d), "remote") != 0)
+		signals_may_leave("the sandbox may still be there: `crex gc` removes it");
 	int r = crex_deployment_start(t->d, &call, &err);
 	if (r == 0)
 		t->rt = crex_deployment_runtime(t->d, &err);
@@ -243,6 +244,7 @@ int target_open(struct cli *cli, const char *name, struct target *ret)
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	cleanup_sandbox struct sandbox s = {0};
 	*ret = (struct target){.is_named = true};
+	cli->sandbox = name;
 	if (names_load(name, &s, &err) < 0)
 		return fail_error(cli, NULL, &err);
 	ret->d = sandbox_resume(&s, &err);

@@ -7,7 +7,7 @@ import stat
 import threading
 
 import pytest
-from conftest import TOKEN, Crex, up, wait_until
+from conftest import TOKEN, up, wait_until
 from server import read_pid
 
 
