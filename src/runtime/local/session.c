@@ -240,6 +240,7 @@ static struct session *session_new(struct local *rt, const struct crex_create_se
 	s->rt = rt;
 	s->master = s->memfd = s->report_fd = -1;
 	s->queue_tail = &s->queue;
+	s->traps_removed = true;
 	text_clean_init(&s->clean);
 	keep_init(&s->out, rt->config.max_output);
 	buf_init(&s->window, 1 << 17);

@@ -97,7 +97,9 @@ struct session {
 	bool prompt_seen;   /* P has come since the last E */
 	int prompt_number;  /* of the last P */
 	bool promptless;    /* the last prompt never showed: the user has redirected the shell's stderr */
-	bool report_due;    /* SETTLING: the report must be whole before the next command */
+	bool report_due;    /* SETTLING: a command has run, so that the shell's state may be another */
+	bool cut_short;     /* SETTLING: our own words were given up */
+	bool traps_removed; /* the text that runs takes DEBUG and ERR traps away */
 	bool recovery_typed;
 	int recoveries;     /* since the command was typed */
 	int settle_ticks;   /* waits of SETTLING that have passed */

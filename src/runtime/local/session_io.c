@@ -136,7 +136,7 @@ static void poll_cb(uv_poll_t *poll, int status, int events)
 }
 
 /* The pipe isn't polled: three wake-ups a command would cost more than the command. It holds what the shell can write
- * (see LAST_ARG_MAX in shell.c) and is read when E has come. */
+ * in all but strange cases and is read when the prompt has come. */
 void session_read_report(struct session *s)
 {
 	char data[4096];
@@ -146,7 +146,7 @@ void session_read_report(struct session *s)
 			continue;
 		if (n <= 0)
 			return;
-		/* past the cap it is only kept flowing: the next command then finds no $_ or traps put back */
+		/* past the cap it is only kept flowing: the next command then finds no traps put back */
 		buf_append(&s->report, data, (size_t)n);
 		if ((size_t)n < sizeof data)
 			return;

@@ -3,7 +3,8 @@
  *   STARTING --E--> SETTLING --P or N, and the report--> IDLE --type--> RUNNING --E--> SETTLING
  *   RUNNING --S, nothing ran--> SETTLING           (syntax error)
  *   RUNNING --S or P--> RECOVERING --E--> SETTLING (bash gave the command up: SIGINT, ${x?}, arithmetic errors)
- *   SETTLING --P, no report--> RECOVERING          (bash gave up our own words behind E: SIGINT)
+ *   SETTLING --P, status not 0--> RECOVERING       (bash gave up our own words behind E: SIGINT)
+ *   SETTLING --P, a new trap--> RECOVERING         (DEBUG or ERR, which only the clean-up text takes away)
  *
  * E answers the client; what the next command needs is known when the shell has come to its prompt. A new line is typed
  * only then, so that nobody else can read it. When no prompt will come (the user has sent the shell's stderr elsewhere) N
@@ -16,9 +17,10 @@
 #include "base/cleanup.h"
 #include "proc/pty.h"
 #include <string.h>
+#include <termios.h>
 #include <unistd.h>
 
-enum { DOUBT_TICKS = 200, RECOVERIES_MAX = 2 };
+enum { DOUBT_TICKS = 200, RECOVERIES_MAX = 2, SETTLE_TICKS = 4 };
 static const double DOUBT_TICK = 0.002, RECOVERY_WAIT = 0.03, SETTLE_TICK = 0.002;
 
 /* "[1]+  Done                    sleep 5" and the like, which bash prints before a prompt. */
@@ -57,17 +59,6 @@ static void doubt_tick(struct session *s)
 		session_set_step(s, STEP_DOUBT, DOUBT_TICK);
 }
 
-/* False: the report is not whole. Its parts are kept. */
-static bool take_report(struct session *s)
-{
-	session_read_report(s);
-	bool whole = s->report.data &&
-		     shell_parse_report(s->report.data, s->report.len, s->scan.command_nonce, &s->shell);
-	if (whole)
-		buf_deinit(&s->report);
-	return whole;
-}
-
 static void settled(struct session *s)
 {
 	if (s->step_kind == STEP_PROMPT_WAIT)
@@ -79,21 +70,46 @@ static void settled(struct session *s)
 	session_pump(s);
 }
 
-/* P or N: all that bash has to say stands in the pipe. What is not there will not come, if that was bash's P. */
-static void try_to_settle(struct session *s)
+static void recover(struct session *s)
 {
-	if (!s->report_due || take_report(s))
+	if (++s->recoveries > RECOVERIES_MAX)
 		settled(s);
+	else
+		session_give_up(s, s->shell.status);
+}
+
+static void take_report(struct session *s)
+{
+	session_read_report(s);
+	shell_parse_report(s->report.data ? s->report.data : "", s->report.len, s->scan.session_nonce, &s->shell);
+	buf_deinit(&s->report);
+	if (s->traps_removed || (s->shell.trap_debug.len == 0 && s->shell.trap_err.len == 0)) {
+		settled(s);
+	} else {
+		buf_deinit(&s->window); /* what a DEBUG trap says to our words */
+		recover(s);
+	}
+}
+
+/* P or N. Its status is not 0 when bash has given our words up, if that was bash's P. */
+static void try_to_settle(struct session *s, bool whole)
+{
+	if (!s->report_due)
+		settled(s);
+	else if (whole && !s->cut_short)
+		take_report(s);
 	else
 		session_set_step(s, STEP_PROMPT_WAIT, SETTLE_TICK);
 }
 
-/* Reading the pipe each time keeps a report flowing that is larger than the pipe. */
+/* No prompt of ours, or one that says that our words were given up: does bash wait for a line? Reading the pipe each
+ * time keeps a report flowing that is larger than the pipe. */
 static void settle_tick(struct session *s)
 {
+	session_read_report(s);
+	bool waits = session_at_prompt(s) || (s->settle_ticks >= SETTLE_TICKS && tcgetpgrp(s->master) == s->pid);
 	s->settle_ticks++;
-	bool known = !s->report_due || take_report(s);
-	if (!known && !session_at_prompt(s)) {
+	if (!waits) {
 		session_set_step(s, STEP_PROMPT_WAIT, SESSION_PROMPT_WAIT);
 		return;
 	}
@@ -101,10 +117,12 @@ static void settle_tick(struct session *s)
 		s->promptless = true;
 		s->shell.has_jobs = true; /* nothing has told */
 	}
-	if (known || ++s->recoveries > RECOVERIES_MAX)
+	if (!s->report_due)
 		settled(s);
+	else if (s->prompt_seen || s->cut_short)
+		recover(s);
 	else
-		session_give_up(s, s->shell.status);
+		take_report(s);
 }
 
 static void step_cb(uv_timer_t *timer)
@@ -184,6 +202,7 @@ void session_on_end(struct session *s, int status)
 	s->shell.status = was == SESSION_RECOVERING ? s->abort_status : status & 0xFF;
 	s->state = SESSION_SETTLING;
 	s->report_due = true;
+	s->cut_short = false;
 	s->settle_ticks = 0;
 	s->drop_output = false;
 	s->prompt_seen = s->promptless = false;
@@ -211,7 +230,7 @@ void session_on_promptless(struct session *s)
 		return;
 	s->promptless = true;
 	s->shell.has_jobs = true; /* no prompt tells */
-	try_to_settle(s);
+	try_to_settle(s, true);
 }
 
 void session_give_up(struct session *s, int status)
@@ -224,6 +243,7 @@ void session_give_up(struct session *s, int status)
 		if (s->state == SESSION_SETTLING)
 			sort_out_notices(s);
 		buf_deinit(&s->report);
+		s->traps_removed = true;
 		s->state = SESSION_RECOVERING;
 		s->abort_status = status;
 		s->drop_output = true;
@@ -305,7 +325,7 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 		s->idle_len = s->out.buf.len;
 		break;
 	case SESSION_SETTLING:
-		try_to_settle(s);
+		try_to_settle(s, ev->status == 0);
 		break;
 	case SESSION_RUNNING:
 		if (fresh || handle_hijack(s))

@@ -83,6 +83,7 @@ static void start_command(struct session *s, struct session_job *job)
 	s->hijack_stage = 0;
 	s->recovery_typed = false;
 	s->recoveries = 0;
+	s->traps_removed = s->shell.trap_debug.len > 0 || s->shell.trap_err.len > 0;
 	if (r < 0 || !session_store_text(s, &text)) {
 		cleanup_error struct crex_error err = CREX_ERROR_INIT;
 		crex_error_set(&err, CREX_E_MEMORY, "out of memory while handing the command to the shell");

@@ -102,6 +102,8 @@ static void reply_syntax_error(struct session *s, struct session_job *job)
 
 void session_on_abort(struct session *s, int status, bool not_started)
 {
+	if (s->state == SESSION_SETTLING)
+		s->cut_short = true;
 	if (s->state != SESSION_RUNNING)
 		return;
 	session_ref(s);

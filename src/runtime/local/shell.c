@@ -6,7 +6,7 @@
  *
  *     { <put back $?, $_, set flags, traps>
  *     <the user's command>
- *     }; { <E to the terminal; state through the pipe; take flags and traps away> }; <tidy up>
+ *     }; { <E to the terminal; state through the pipe; take flags and traps away> } && <tidy up>
  *
  * Flags and traps (xtrace, verbose, errexit, functrace, DEBUG, ERR) are in force only while the user's command runs;
  * our own words run without them, the first of them with their trace going to the sink. The report goes through a pipe
@@ -22,13 +22,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A $_, or traps, larger than the pipe would block the shell until somebody reads. */
-enum { FIELD_MAX = 1024 * 1024, LAST_ARG_MAX = 16384 };
+/* Traps larger than the pipe block the shell until somebody reads. */
+enum { FIELD_MAX = 1024 * 1024 };
 
 void shell_state_init(struct shell_state *st)
 {
 	*st = (struct shell_state){.flags = ""};
-	buf_init(&st->last_arg, FIELD_MAX);
 	buf_init(&st->xtrace_fd, 16);
 	buf_init(&st->trap_debug, FIELD_MAX);
 	buf_init(&st->trap_err, FIELD_MAX);
@@ -36,19 +35,21 @@ void shell_state_init(struct shell_state *st)
 
 void shell_state_deinit(struct shell_state *st)
 {
-	buf_deinit(&st->last_arg);
 	buf_deinit(&st->xtrace_fd);
 	buf_deinit(&st->trap_debug);
 	buf_deinit(&st->trap_err);
 }
 
 /* The constant parts, as functions that bash has parsed once: parsing them anew for every command would cost more than
- * all else. __crex_a says E, reports and takes the flags away, __crex_z looks whether all is tidy, __crex_s says S.
- * They are called by name on lines that are eval'd at the top level; the traps are handled there, since inside a function
- * DEBUG and ERR can't be seen. If the user unsets them, the recovery defines them again.
+ * all else. __crex_a says E, reports and takes the flags away, __crex_x looks whether all is tidy, __crex_s says S.
+ * They are called by name on lines that are eval'd at the top level; the traps are told there, since inside a function
+ * DEBUG and ERR can't be seen. Only those that are known are taken away there, as it costs as much as all of __crex_a; a
+ * new one is when the recovery runs. If the user unsets the functions, the recovery defines them again.
  *
  * E comes first of all, since a client waits for it and for nothing of the rest. $? and $_ are those of the user's last
- * command when __crex_a begins, and its first word leaves $_ as it was, being given it as the last argument.
+ * command when __crex_a begins, and its first word leaves $_ as it was, being given it as the last argument. $_ stays in
+ * the shell, in a variable. `himBs` is what $- is when none of the flags that we mind is on; else __crex_f reports and
+ * removes them (allexport before it would export our variable).
  *
  * bash copies a function's body, word by word, each time it calls it, so what is seldom needed stands in functions of
  * its own: __crex_r, _p and _d. One comparison asks for all that must be in order; it also fails where a user has set an
@@ -65,12 +66,11 @@ static int append_functions(struct buf *out, const char *session_nonce)
 	return buf_printf(
 		out,
 		"__crex_a() { \\builtin printf \"\\034E$1:$?\\034%%.0s\" \"${_-}\" >&59; "
-		"\\builtin printf \"$1:$-:%%s:%%q:$1:\" \"${BASH_XTRACEFD-}\" \"${_:0:%d}\"; "
-		"[[ $- != *[xveT]* ]] || \\builtin set +xveT; "
-		"\\builtin read -rt0 -u59 && __crex_d; }\n"
+		"[[ $-${BASH_XTRACEFD-} = himBs ]] && __crex_u=$_ || __crex_f \"$_\"; "
+		"! \\builtin read -rt0 -u59 || __crex_d; }\n"
+		"__crex_f() { \\builtin printf \"%s:$-:%%s:\\n\" \"${BASH_XTRACEFD-}\"; \\builtin set +xveTa; __crex_u=$1; }\n"
 		"__crex_d() { \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
-		"__crex_z() { \\builtin printf \":$1:\" >&56; "
-		"[[ -t 0 && -t 2 && $SHELLOPTS${PS1-}${PS0-}${PS2-}${PROMPT_COMMAND+1} = "
+		"__crex_x() { [[ -t 0 && -t 2 && $SHELLOPTS${PS1-}${PS0-}${PS2-}${PROMPT_COMMAND+1} = "
 		"'braceexpand:hashall:ignoreeof:interactive-comments:monitor\\034P%s:$?:\\#:\\j\\034' ]] || __crex_r; }\n"
 		"__crex_r() { __crex_p 2>&57; [[ -t 2 ]] || { \\builtin printf -v PS1 '' 2>&57; "
 		"\\builtin printf '\\034N%s\\034' >&59; }; \\builtin :; }\n"
@@ -79,14 +79,14 @@ static int append_functions(struct buf *out, const char *session_nonce)
 		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; }\n"
 		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
 		"\\builtin eval '[[ x ]]' 2>&57; }\n",
-		LAST_ARG_MAX, session_nonce, session_nonce, session_nonce, session_nonce);
+		session_nonce, session_nonce, session_nonce, session_nonce, session_nonce);
 }
 
-/* Its last byte occurs earlier as well: see shell_typed_line(). */
-static int append_epilogue(struct buf *out, const char *nonce)
+/* Its last byte occurs earlier as well: see shell_typed_line(). A word that fails shows as S, or as the prompt's status. */
+static int append_epilogue(struct buf *out, const char *nonce, bool remove_traps)
 {
-	return buf_printf(out, "{ __crex_a %s; \\builtin trap -p; \\builtin trap - DEBUG ERR; } >&56 2>&57; __crex_z %s",
-			  nonce, nonce);
+	return buf_printf(out, "{ __crex_a %s&&\\builtin trap -p%s;} >&56 2>&57&&__crex_x", nonce,
+			  remove_traps ? "&&\\builtin trap - DEBUG ERR" : "");
 }
 
 /* Quoted so that a leading "~/" and "$NAME" still expand, as they do where upstream writes `source PATH`. */
@@ -136,7 +136,7 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 		r = buf_append_str(out, "{ \\builtin set +o history +o emacs +o vi +H; \\builtin unset -v MAILCHECK; "
 					"IGNOREEOF=1000; \\builtin :; } >&57 2>&57\n");
 	r = r < 0 ? r : append_functions(out, session_nonce);
-	r = r < 0 ? r : append_epilogue(out, nonce);
+	r = r < 0 ? r : append_epilogue(out, nonce, true);
 	return r < 0 ? r : buf_append_char(out, '\n');
 }
 
@@ -166,7 +166,7 @@ static int append_trap(struct buf *out, const struct buf *trap)
 static int append_prologue(struct buf *out, const struct shell_state *st, bool checked)
 {
 	bool observed = st->trap_debug.len > 0 || strpbrk(st->flags, "xv");
-	int r = buf_append_str(out, "{ \\builtin unset __crex; ");
+	int r = buf_append_str(out, "{ \\builtin unset __crex;");
 	if (checked)
 		r = r < 0 ? r : buf_append_str(out, "\\builtin unset -f __crex; ");
 	if (st->has_jobs)
@@ -181,10 +181,7 @@ static int append_prologue(struct buf *out, const struct shell_state *st, bool c
 	if (st->flags[0])
 		r = r < 0 ? r : buf_printf(out, "\\builtin set -%s; ", st->flags);
 	r = r < 0 ? r : buf_append_str(out, st->status != 0 ? "__crex " : "\\builtin : ");
-	if (st->last_arg.len > 0)
-		r = r < 0 ? r : buf_append(out, st->last_arg.data, st->last_arg.len);
-	else
-		r = r < 0 ? r : buf_append_str(out, "''");
+	r = r < 0 ? r : buf_append_str(out, "\"${__crex_u-}\"");
 	if (st->status != 0)
 		r = r < 0 ? r : buf_append_str(out, " && :");
 	if (observed)
@@ -234,8 +231,8 @@ int shell_append_command(struct buf *out, const struct shell_state *st, struct c
 	}
 	r = r < 0 ? r : append_prologue(out, st, checked);
 	r = r < 0 ? r : append_user_text(out, command);
-	r = r < 0 ? r : buf_append_str(out, "}; ");
-	r = r < 0 ? r : append_epilogue(out, nonce);
+	r = r < 0 ? r : buf_append_str(out, "};");
+	r = r < 0 ? r : append_epilogue(out, nonce, st->trap_debug.len > 0 || st->trap_err.len > 0);
 	return r < 0 ? r : buf_append_char(out, '\0');
 }
 
@@ -243,7 +240,8 @@ int shell_append_recovery(struct buf *out, const char *session_nonce, const char
 {
 	int r = buf_append_str(out, "\\builtin unset -v __crex; \\builtin unset -f __crex; ");
 	r = r < 0 ? r : append_functions(out, session_nonce);
-	r = r < 0 ? r : append_epilogue(out, nonce);
+	r = r < 0 ? r : buf_append_str(out, "\\builtin : \"${__crex_u-}\"\n");
+	r = r < 0 ? r : append_epilogue(out, nonce, true);
 	return r < 0 ? r : buf_append_char(out, '\0');
 }
 
@@ -294,33 +292,23 @@ static struct crex_str find_trap(struct crex_str field, const char *end)
 	return (struct crex_str){"", 0};
 }
 
-bool shell_parse_report(const char *data, size_t len, const char *nonce, struct shell_state *st)
+void shell_parse_report(const char *data, size_t len, const char *session_nonce, struct shell_state *st)
 {
-	char colon_nonce[64]; /* ":<nonce>:" */
-	size_t n = strlen(nonce);
-	if (n + 3 > sizeof colon_nonce)
-		return false;
-	colon_nonce[0] = ':';
-	memcpy(colon_nonce + 1, nonce, n);
-	memcpy(colon_nonce + 1 + n, ":", 2);
-
 	struct cursor c = {data, data + len};
-	struct crex_str skipped, flags, xtrace_fd, last_arg, traps;
-	if (!take_until(&c, colon_nonce + 1, &skipped) || !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd) ||
-	    !take_until(&c, colon_nonce, &last_arg) || !take_until(&c, colon_nonce, &traps))
-		return false;
-
+	struct crex_str skipped, flags = {"", 0}, xtrace_fd = {"", 0};
+	if (!take_until(&c, session_nonce, &skipped) || !take_until(&c, ":", &skipped) || !take_until(&c, ":", &flags) ||
+	    !take_until(&c, ":", &xtrace_fd))
+		flags = xtrace_fd = (struct crex_str){"", 0};
 	size_t k = 0;
-	for (const char *f = "xveT"; *f; f++)
+	for (const char *f = "xveTa"; *f; f++)
 		if (flags.len && memchr(flags.ptr, *f, flags.len))
 			st->flags[k++] = *f;
 	st->flags[k] = '\0';
 	bool digits = xtrace_fd.len > 0 && xtrace_fd.len < 10 && strspn(xtrace_fd.ptr, "0123456789") >= xtrace_fd.len;
 	set_field(&st->xtrace_fd, digits ? xtrace_fd : (struct crex_str){"", 0});
-	set_field(&st->last_arg, last_arg);
-	set_field(&st->trap_debug, find_trap(traps, "' DEBUG\n"));
-	set_field(&st->trap_err, find_trap(traps, "' ERR\n"));
-	return true;
+	struct crex_str all = {data, len};
+	set_field(&st->trap_debug, find_trap(all, "' DEBUG\n"));
+	set_field(&st->trap_err, find_trap(all, "' ERR\n"));
 }
 
 bool shell_is_blank(struct crex_str command)

@@ -17,8 +17,7 @@ enum { SHELL_FD_REPORT_IN = 8, SHELL_FD_TEXT_IN = 9 };
 struct shell_state {
 	int status;             /* $?, which the report does not hold: E told it */
 	bool has_jobs;          /* the shell knows of jobs, running or ended */
-	char flags[8];          /* those of "xveT" that are on */
-	struct buf last_arg;    /* $_, quoted by bash's %q */
+	char flags[8];          /* those of "xveTa" that are on */
 	struct buf xtrace_fd;   /* $BASH_XTRACEFD, digits or empty */
 	struct buf trap_debug;  /* "trap -- '...' DEBUG\n" or empty */
 	struct buf trap_err;
@@ -46,8 +45,8 @@ int shell_append_recovery(struct buf *out, const char *session_nonce, const char
 /* Typed when a function of the user's has taken the place of `builtin` itself. */
 const char *shell_unhijack_line(void);
 
-/* Reads the report of the command `nonce` out of what came through the pipe. false: it isn't there whole; st is untouched. */
-bool shell_parse_report(const char *data, size_t len, const char *nonce, struct shell_state *st);
+/* Reads the report of a command out of what came through the pipe: all but st->status and st->has_jobs. */
+void shell_parse_report(const char *data, size_t len, const char *session_nonce, struct shell_state *st);
 
 /* Only blanks, newlines and comments: nothing for bash to do. */
 bool shell_is_blank(struct crex_str command);
