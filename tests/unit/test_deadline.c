@@ -23,12 +23,14 @@ static atomic_int handler_runs;
 static void on_signal(int signum)
 {
 	(void)signum;
+	int before = errno;
 	struct crex_cancel *cancel = handler_cancel;
 	errno = 4711;
 	if (cancel && ++handler_runs == 5)
 		crex_cancel_trigger(cancel);
 	if (errno != 4711)
 		abort();
+	errno = before;
 }
 
 /* A signal every 5 ms: each poll is interrupted, the fifth handler calls off. */
