@@ -420,17 +420,27 @@ static struct crex_deployment *from_json(const json_t *config, struct crex_error
 	return d;
 }
 
+static const char *text_in(const json_t *state, const char *name)
+{
+	return json_string_value(json_object_get(state, name));
+}
+
 static struct crex_deployment *resume(const json_t *state, struct crex_error *err)
 {
 	struct crex_modal_config c = CREX_MODAL_CONFIG_INIT;
-	const char *sandbox = NULL, *url = NULL, *token = NULL;
-	if (json_unpack((json_t *)state, "{s:s, s:s, s:s, s:s, s:s?, s:s, s:s?, s:f}", "sandbox", &sandbox, "url", &url,
-			"token", &token, "app_name", &c.app_name, "profile", &c.profile, "environment", &c.environment,
-			"ca_file", &c.ca_file, "runtime_timeout", &c.runtime_timeout) < 0 ||
-	    strlen(sandbox) >= MODAL_ID_SIZE || strlen(token) >= MODAL_TOKEN_SIZE) {
+	const char *sandbox = text_in(state, "sandbox"), *url = text_in(state, "url"), *token = text_in(state, "token");
+	const char *app_name = text_in(state, "app_name");
+	double runtime_timeout = json_number_value(json_object_get(state, "runtime_timeout"));
+	if (!sandbox || !url || !token || !app_name || strlen(sandbox) >= MODAL_ID_SIZE ||
+	    strlen(token) >= MODAL_TOKEN_SIZE) {
 		crex_error_set(err, CREX_E_CONFIG, "this is not the state of a detached modal deployment");
 		return NULL;
 	}
+	c.app_name = app_name;
+	c.profile = text_in(state, "profile");
+	c.environment = text_in(state, "environment");
+	c.ca_file = text_in(state, "ca_file");
+	c.runtime_timeout = runtime_timeout > 0 ? runtime_timeout : c.runtime_timeout;
 	const json_t *host_timeout = json_object_get(state, "host_timeout");
 	c.host_timeout = json_number_value(host_timeout) > 0 ? json_number_value(host_timeout) : CREX_NO_TIMEOUT;
 	struct modal_deployment *d = make(&c, false, err);

@@ -20,8 +20,9 @@
 #define TUNNEL_SECONDS 50.0
 #define CALL_SECONDS 30.0
 #define MARGIN 10.0
+#define TERMINATE_PAUSE 0.3
 
-enum { CREATE_MAX = 4 << 20, TUNNEL_TRIES = 4, V1_ID_LENGTH = 22 };
+enum { CREATE_MAX = 4 << 20, TUNNEL_TRIES = 4, TERMINATE_TRIES = 4, V1_ID_LENGTH = 22 };
 
 bool modal_id_is_v2(const char *id)
 {
@@ -288,8 +289,8 @@ int modal_sandbox_poll(struct modal_client *c, const struct modal_sandbox *s, co
 	return 1;
 }
 
-int modal_sandbox_terminate(struct modal_client *c, const struct modal_sandbox *s, const struct deadline *deadline,
-			    struct crex_error *err)
+static int terminate_once(struct modal_client *c, const struct modal_sandbox *s, const struct deadline *deadline,
+			  struct crex_error *err)
 {
 	cleanup_pb struct pb_writer request = {.failure = 0};
 	cleanup_buf struct buf reply = {.data = NULL};
@@ -300,8 +301,21 @@ int modal_sandbox_terminate(struct modal_client *c, const struct modal_sandbox *
 		       deadline, &reply, err) == 0)
 		return 0;
 	if (c->status != GRPC_NOT_FOUND)
-		return crex_error_prefix(err, "sandbox %s may still run: ", s->id);
+		return -1;
 	crex_error_clear(err); /* it is gone for long */
+	return 0;
+}
+
+/* What runs on is paid for: so a refusal is not taken at its word at once, whatever it says. */
+int modal_sandbox_terminate(struct modal_client *c, const struct modal_sandbox *s, const struct deadline *deadline,
+			    struct crex_error *err)
+{
+	for (unsigned tries = 1; terminate_once(c, s, deadline, err) < 0; tries++) {
+		if (tries == TERMINATE_TRIES || c->status == GRPC_UNAUTHENTICATED ||
+		    deadline_pause(deadline, TERMINATE_PAUSE * tries, NULL) < 0)
+			return crex_error_prefix(err, "sandbox %s may still run: ", s->id);
+		crex_error_clear(err);
+	}
 	return 0;
 }
 
