@@ -160,7 +160,8 @@ struct crex_write_file_request {
 	}
 
 /* A file or a directory of the host goes to the sandbox. A directory's content is put into target_path; permission bits
- * go along, links stay links. Links that lead out of the directory and other kinds of files are refused. */
+ * go along, links stay links; of one that leads out of the directory to a file, that file's content goes. Other links
+ * that lead out, and other kinds of files, are refused. */
 struct crex_upload_request {
 	struct crex_str source_path;
 	struct crex_str target_path;

@@ -106,8 +106,10 @@ static int prefix_path(struct pack *p)
 	return crex_error_prefix(&p->err, "in %s: ", p->path);
 }
 
-/* The text of a link that stays inside the source: others would mean something else, or nothing, over there. */
-static ssize_t read_link(struct pack *p, const struct walk_entry *e, char text[static PATH_MAX + 1])
+/* 1: text is that of a link that stays inside the source. 0: it leads out, to a file: there the text would mean
+ * something else, or nothing, so that the file itself goes, as upstream's archives have it. */
+static int look_at_link(struct pack *p, const struct walk_entry *e, char text[static PATH_MAX + 1],
+			struct stat *ret_file)
 {
 	size_t depth = 0;
 	for (const char *at = e->path; *at; at++)
@@ -117,21 +119,28 @@ static ssize_t read_link(struct pack *p, const struct walk_entry *e, char text[s
 		return crex_error_set_errno(&p->err, errno, e->path);
 	text[n] = '\0';
 	if (link_stays_inside(depth, text))
-		return n;
+		return 1;
+	if (fstatat(e->dir_fd, e->name, ret_file, 0) == 0 && S_ISREG(ret_file->st_mode))
+		return 0;
 	return crex_error_set(&p->err, CREX_E_VALUE,
-			      "the link %s leads out of the directory, to %s: put a copy in its place, or leave it out",
+			      "the link %s leads out of the directory, to %s, which is no file: put a copy in its "
+			      "place, or leave it out",
 			      e->path, text);
 }
+
+static int begin_file(struct pack *p, const struct walk_entry *e, int nofollow);
 
 static int begin_link(struct pack *p, const struct walk_entry *e)
 {
 	char target[PATH_MAX + 1];
-	ssize_t n = read_link(p, e, target);
-	if (n < 0)
-		return -1;
-	int r = zip_begin(&p->zip, e->path, e->st.st_mode, (uint64_t)n);
+	struct stat file;
+	int inside = look_at_link(p, e, target, &file);
+	if (inside <= 0)
+		return inside < 0 ? -1 : begin_file(p, e, 0);
+	size_t n = strlen(target);
+	int r = zip_begin(&p->zip, e->path, e->st.st_mode, n);
 	if (r == 0)
-		r = zip_write(&p->zip, target, (size_t)n);
+		r = zip_write(&p->zip, target, n);
 	if (r == 0)
 		r = zip_end(&p->zip);
 	return zip_failed(p, r);
@@ -143,9 +152,10 @@ static int begin_directory(struct pack *p, const struct walk_entry *e)
 	return zip_failed(p, r == 0 ? zip_end(&p->zip) : r);
 }
 
-static int begin_file(struct pack *p, const struct walk_entry *e)
+/* nofollow: O_NOFOLLOW, or 0 for a link to a file elsewhere. */
+static int begin_file(struct pack *p, const struct walk_entry *e, int nofollow)
 {
-	cleanup_fd int fd = openat(e->dir_fd, e->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	cleanup_fd int fd = openat(e->dir_fd, e->name, O_RDONLY | nofollow | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &p->file_first) < 0)
 		return crex_error_set_errno(&p->err, errno, e->path);
 	if (!S_ISREG(p->file_first.st_mode))
@@ -192,7 +202,7 @@ static int pack_next(struct pack *p)
 	}
 	if (S_ISDIR(e.st.st_mode))
 		return begin_directory(p, &e);
-	return S_ISLNK(e.st.st_mode) ? begin_link(p, &e) : begin_file(p, &e);
+	return S_ISLNK(e.st.st_mode) ? begin_link(p, &e) : begin_file(p, &e, O_NOFOLLOW);
 }
 
 static ssize_t read_archive(struct pack *p, char *data, size_t room)
@@ -223,9 +233,10 @@ static int survey(struct pack *p)
 	int r = w ? 1 : -1;
 	while (r > 0 && (r = walk_next(w, &e, &p->err)) > 0) {
 		char target[PATH_MAX + 1];
-		if (S_ISLNK(e.st.st_mode) && read_link(p, &e, target) < 0)
+		int inside = S_ISLNK(e.st.st_mode) ? look_at_link(p, &e, target, &e.st) : 1;
+		if (inside < 0)
 			r = -1;
-		if (!S_ISREG(e.st.st_mode))
+		if (inside < 0 || !S_ISREG(e.st.st_mode))
 			continue;
 		if (faccessat(e.dir_fd, e.name, R_OK, AT_EACCESS) < 0)
 			r = crex_error_set_errno(&p->err, errno, e.path);

@@ -174,6 +174,10 @@ static void test_upload_directory(struct contract *c)
 	free(rig_run("echo old >%s/mine; echo changed >%s/s", to, from));
 	OK(c, upload(c, from, to));
 	free(rig_run("cd %s && test \"$(cat mine s)\" = \"old\nchanged\"", to));
+	/* a link to a file elsewhere: as a virtual environment has them */
+	free(rig_run("cd %s && echo out >tool && chmod 755 tool && ln -s ../tool from/tool", c->home));
+	OK(c, upload(c, from, to));
+	free(rig_run("cd %s && test ! -L tool && test -x tool && test \"$(cat tool)\" = out", to));
 }
 
 static void test_upload_called_off(struct contract *c)
