@@ -6,44 +6,11 @@
  * a random part, so that the clients of a server that restarts don't come back in step. Gateways in between (502, 503,
  * 504) count as broken connections. */
 #include "base/cleanup.h"
+#include "base/random.h"
 #include "runtime/remote/remote.h"
 #include "wire/client.h"
 
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/random.h>
-
-enum { UUID_LEN = 36 };
-
 static const double PAUSE_FIRST = 0.1, PAUSE_MAX = 5;
-
-static void random_bytes(void *data, size_t len)
-{
-	if (getrandom(data, len, 0) == (ssize_t)len) /* so few bytes come at once */
-		return;
-	double now = clock_now(); /* no kernel that we run on; still no two ids alike */
-	for (size_t i = 0; i < len; i++)
-		((unsigned char *)data)[i] ^= ((const unsigned char *)&now)[i % sizeof now];
-}
-
-static void make_uuid(char out[UUID_LEN + 1])
-{
-	unsigned char b[16] = {0};
-	random_bytes(b, sizeof b);
-	b[6] = (unsigned char)((b[6] & 0x0F) | 0x40);
-	b[8] = (unsigned char)((b[8] & 0x3F) | 0x80);
-	snprintf(out, UUID_LEN + 1, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
-		 b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
-}
-
-/* Between a half and the whole. */
-static double jittered(double pause)
-{
-	uint16_t r = 0;
-	random_bytes(&r, sizeof r);
-	return pause * (0.5 + r / 131072.0);
-}
 
 static enum remote_outcome try_once(struct remote *rt, const struct remote_request *req, const struct deadline *d,
 				    struct remote_reply *ret, struct crex_error *err)
@@ -62,7 +29,7 @@ static enum remote_outcome try_once(struct remote *rt, const struct remote_reque
 static int pause_before(const struct deadline *d, double pause, struct crex_error *err)
 {
 	cleanup_error struct crex_error over = CREX_ERROR_INIT;
-	if (deadline_pause(d, jittered(pause), &over) == 0)
+	if (deadline_pause(d, random_jitter(pause), &over) == 0)
 		return 0;
 	crex_error_prefix(err, "%s; the last try: ", over.message ? over.message : "");
 	err->code = over.code;
@@ -87,12 +54,12 @@ int remote_request(struct remote *rt, const struct remote_request *asked, const 
 		   struct buf *ret_body, int (*anew)(void *arg, struct crex_error *err), void *arg,
 		   struct crex_error *err)
 {
-	char uuid[UUID_LEN + 1];
+	char uuid[RANDOM_UUID_SIZE];
 	struct remote_request req = *asked;
 	struct remote_reply reply;
 	double pause = PAUSE_FIRST;
 	if (req.post && !req.form) {
-		make_uuid(uuid);
+		random_uuid(uuid);
 		req.id = uuid;
 	}
 	for (int left = req.post ? rt->retries : 0;; left--) {

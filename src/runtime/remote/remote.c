@@ -162,8 +162,7 @@ static int remote_close(struct crex_runtime *rt, const struct crex_call *call, s
 static void remote_free(struct crex_runtime *base)
 {
 	struct remote *rt = remote_of(base);
-	remote_channels_free(rt);
-	pthread_mutex_destroy(&rt->lock);
+	net_pool_deinit(&rt->pool);
 	curl_slist_free_all(rt->headers);
 	remote_host_deinit(&rt->host);
 	free(rt->unix_socket);
@@ -273,15 +272,8 @@ static int configure(struct remote *rt, const struct crex_remote_runtime_config 
 	return (c->unix_socket && !rt->unix_socket) || (c->ca_file && !rt->ca_file) ? no_memory(err) : 0;
 }
 
-static void prepare_curl(void)
-{
-	curl_global_init(CURL_GLOBAL_DEFAULT); /* a failure shows when the first handle is made */
-}
-
 struct crex_runtime *crex_remote_runtime_new(const struct crex_remote_runtime_config *config, struct crex_error *err)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	pthread_once(&once, prepare_curl);
 	struct crex_remote_runtime_config defaults = CREX_REMOTE_RUNTIME_CONFIG_INIT;
 	struct remote *rt = calloc(1, sizeof *rt);
 	if (!rt) {
@@ -289,7 +281,7 @@ struct crex_runtime *crex_remote_runtime_new(const struct crex_remote_runtime_co
 		return NULL;
 	}
 	rt->base.ops = &ops;
-	pthread_mutex_init(&rt->lock, NULL);
+	net_pool_init(&rt->pool);
 	if (configure(rt, config ? config : &defaults, err) == 0)
 		return &rt->base;
 	remote_free(&rt->base);

@@ -4,24 +4,13 @@
 
 #include "base/buf.h"
 #include "base/deadline.h"
+#include "net/transfer.h"
 #include "runtime/remote/host.h"
 
 #include <crex/interface.h>
-#include <curl/curl.h>
-#include <pthread.h>
-
-enum { REMOTE_IDLE_MAX = 32 }; /* channels kept for later calls */
 
 /* Bytes of a reply; beyond it is LIMIT. */
 #define REMOTE_REPLY_MAX ((size_t)1 << 30)
-
-/* A handle for one request at a time, with its open connection. */
-struct remote_channel {
-	CURLM *multi;
-	CURL *easy;
-	bool prepared; /* easy has what all requests have in common */
-	struct remote_channel *next;
-};
 
 struct remote {
 	struct crex_runtime base;
@@ -31,9 +20,7 @@ struct remote {
 	struct curl_slist *headers; /* of every request, the token among them */
 	double timeout;		    /* of is_alive */
 	int retries;
-	pthread_mutex_t lock; /* for the two below */
-	struct remote_channel *idle;
-	size_t n_idle;
+	struct net_pool pool;
 };
 
 struct remote_form;
@@ -58,11 +45,6 @@ enum remote_outcome {
 	REMOTE_FAILED, /* no repeat would help */
 };
 
-/* channel.c */
-struct remote_channel *remote_channel_take(struct remote *rt, struct crex_error *err);
-void remote_channel_give(struct remote *rt, struct remote_channel *c);
-void remote_channels_free(struct remote *rt); /* all idle ones */
-
 /* http.c: one request, once. ret is initialised here; its body is the caller's to free. */
 enum remote_outcome remote_try(struct remote *rt, const struct remote_request *req, const struct deadline *d,
 			       struct remote_reply *ret, struct crex_error *err);
@@ -74,9 +56,8 @@ void remote_set_way(const struct remote *rt, CURL *easy);
 int remote_open_stream(struct crex_runtime *rt, const struct crex_stream_request *req, const struct crex_call *call,
 		       struct crex_stream **ret, struct crex_error *err);
 
-/* explain.c: what a failed transfer means, in words that say what to do; told is curl's own text. */
-enum remote_outcome remote_explain(const struct remote *rt, CURLcode code, long os_errno, const char *told,
-				   struct crex_error *err);
+/* explain.c: what a failed transfer means, in words that say what to do. */
+enum remote_outcome remote_explain(const struct remote *rt, const struct net_transfer *t, struct crex_error *err);
 
 /* upload.c */
 int remote_upload(struct crex_runtime *rt, const struct crex_upload_request *req, const struct crex_call *call,
