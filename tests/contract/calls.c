@@ -140,8 +140,6 @@ static void server_signal(const struct contract *c, const char *name)
 /* The server has stopped answering: every call gives up in time, and the server's later life goes on. */
 static void test_deaf_server(struct contract *c)
 {
-	if (c->kind != KIND_REMOTE)
-		skip();
 	const struct asking a = {c, make_file(c), "true"};
 	create(c, "s");
 	server_signal(c, "STOP");
@@ -416,7 +414,7 @@ static void test_execute_errors(struct contract *c)
 
 const struct contract_case call_cases[] = {
 	{"over before it begins", test_over_before, ANY},
-	{"deaf server", test_deaf_server, REAL},
+	{"deaf server", test_deaf_server, REMOTE_ONLY},
 	{"giving up, by deadline and by cancel", test_giving_up, REAL},
 	{"a command goes on", test_command_goes_on, REAL},
 	{"nobody waits", test_nobody_waits, REAL},

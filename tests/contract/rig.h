@@ -33,7 +33,7 @@ struct contract {
 	struct crex_observation obs;
 };
 
-enum { ANY = 0, REAL = 1 << 0 };
+enum { ANY = 0, REAL = 1 << 0, LOCAL_ONLY = 1 << 1, REMOTE_ONLY = 1 << 2 };
 
 struct contract_case {
 	const char *name;

@@ -53,6 +53,15 @@ static int end(void **state)
 	return 0;
 }
 
+static bool applies(unsigned needs, enum kind kind)
+{
+	if (needs & LOCAL_ONLY)
+		return kind == KIND_LOCAL;
+	if (needs & REMOTE_ONLY)
+		return kind == KIND_REMOTE;
+	return kind != KIND_DUMMY || !(needs & REAL);
+}
+
 int main(int argc, char **argv)
 {
 	size_t kind = 0, n = 0;
@@ -66,7 +75,7 @@ int main(int argc, char **argv)
 	struct CMUnitTest tests[MAX_CASES];
 	for (size_t s = 0; s < sizeof suites / sizeof *suites; s++) {
 		for (const struct contract_case *test = suites[s]; test->name; test++) {
-			if ((kind == KIND_DUMMY && test->needs & REAL) || n == MAX_CASES)
+			if (!applies(test->needs, (enum kind)kind) || n == MAX_CASES)
 				continue;
 			plans[n] = (struct plan){(enum kind)kind, test};
 			tests[n] = (struct CMUnitTest){test->name, run_case, begin, end, &plans[n]};
