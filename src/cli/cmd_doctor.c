@@ -108,7 +108,11 @@ static void look(void *arg, size_t i)
 		return;
 	}
 	c->works = crex_deployment_check(c->type, &call, &says, &err) == 0;
-	c->says = say("%s", c->works ? says.data : err.message ? err.message : crex_error_name(err.code));
+	const char *text = c->works ? says.data : err.message ? err.message : crex_error_name(err.code);
+	size_t len = strlen(c->type); /* the table has the name already */
+	if (strncmp(text, c->type, len) == 0 && strncmp(text + len, ": ", 2) == 0)
+		text += len + 2;
+	c->says = say("%s", text);
 	crex_text_clear(&says);
 }
 

@@ -38,8 +38,13 @@ static int take_down(struct cli *cli, const char *name, bool force)
 		return fail_error(cli, NULL, &err);
 	bool started = json_is_object(json_object_get(s.record, "state"));
 	struct crex_deployment *d = started ? sandbox_resume(&s, &err) : NULL;
-	int r = !started ? 0 : d ? crex_deployment_stop(d, &call, &err) : -1;
-	crex_deployment_free(d);
+	int r = started && !d ? -1 : 0;
+	if (d && sandbox_is_borrowed(d)) {
+		sandbox_release(d);
+	} else if (d) {
+		r = crex_deployment_stop(d, &call, &err);
+		crex_deployment_free(d);
+	}
 	if (r < 0 && (!force || err.code == CREX_E_CANCELLED))
 		return fail_error(cli, name, &err);
 	crex_error_clear(&err);
@@ -105,7 +110,7 @@ const struct command command_down = {
 	.usage = "NAME... [OPTION...]\n--all [OPTION...]",
 	.about =
 		"Prints the names of those that are down. A server that got a name by `up --remote` runs on: only its\n"
-		"sessions are closed and its name is forgotten.",
+		"name is forgotten.",
 	.examples = "crex down web\ncrex down --all",
 	.groups = groups,
 	.options_size = sizeof(struct down_options),

@@ -61,10 +61,10 @@ static int sweep_records(struct sweep *s)
 	return code;
 }
 
-/* An engine that isn't here has left nothing here. */
+/* An engine that isn't here has left nothing here; nor has a cloud that nothing is set up for. */
 static bool is_absence(const struct crex_error *err)
 {
-	return err->code == CREX_E_UNSUPPORTED || err->code == CREX_E_FILE_NOT_FOUND;
+	return err->code == CREX_E_UNSUPPORTED || err->code == CREX_E_FILE_NOT_FOUND || err->code == CREX_E_CONFIG;
 }
 
 static int run(struct cli *cli, void *options, const struct operands *operands)
@@ -84,7 +84,7 @@ static int run(struct cli *cli, void *options, const struct operands *operands)
 		if (is_absence(&err) && cli->out.verbose)
 			note(cli, "> %s", err.message);
 		else if (!is_absence(&err))
-			code = fail_error(cli, *type, &err);
+			code = fail_error(cli, NULL, &err);
 	}
 	clear_line(cli);
 	int r = sweep_records(&s);

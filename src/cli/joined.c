@@ -103,6 +103,15 @@ static void free_strings(char ***list)
 	free(*list);
 }
 
+static bool has_variable(char *const *list, size_t n, const char *name)
+{
+	size_t len = strlen(name);
+	for (size_t i = 0; i < n; i++)
+		if (strncmp(list[i], name, len) == 0 && list[i][len] == '=')
+			return true;
+	return false;
+}
+
 /* "K=V" for each -e, and the terminal's kind for a terminal. NULL: no memory. */
 static char **environment(const struct joined_options *o, size_t *ret_n)
 {
@@ -117,7 +126,7 @@ static char **environment(const struct joined_options *o, size_t *ret_n)
 		failed = value == item ? !(list[n] = strdup(item)) : asprintf(&list[n], "%s=%s", item, value) < 0;
 		n += !failed;
 	}
-	if (o->tty && !failed) {
+	if (o->tty && !failed && !has_variable(list, n, "TERM")) {
 		failed = asprintf(&list[n], "TERM=%s", term && *term ? term : "xterm") < 0;
 		n += !failed;
 	}

@@ -7,11 +7,14 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "base/deadline.h"
 #include "cli/joined.h"
 #include "cli/signals.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { LINE_MAX_BYTES = 1 << 20 };
 
 struct shell {
 	struct cli *cli;
@@ -69,7 +72,7 @@ static int run_line(struct shell *s, const char *line, size_t len)
 	struct crex_bash_action action = CREX_BASH_ACTION_INIT;
 	struct crex_observation seen = CREX_OBSERVATION_INIT;
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
-	struct crex_cancel *cancel = crex_cancel_new(&err);
+	struct crex_cancel *cancel = cancel_below(s->cli->cancel, &err);
 	if (!cancel)
 		return fail_error(s->cli, NULL, &err);
 	const struct crex_call call = {CREX_NO_TIMEOUT, cancel};
@@ -89,7 +92,8 @@ static int run_line(struct shell *s, const char *line, size_t len)
 		return 0;
 	}
 	if (err.code == CREX_E_CANCELLED)
-		return signum == SIGINT ? stop_command(s) : EXIT_SIGNAL + signum;
+		return signum == SIGINT && !crex_cancel_is_triggered(s->cli->cancel) ? stop_command(s)
+										     : EXIT_SIGNAL + signum;
 	if (err.code == CREX_E_BASH_INCORRECT_SYNTAX) {
 		const char *words = crex_error_extra(&err, "bash_stderr");
 		words = words && *words ? words : err.message;
@@ -100,26 +104,81 @@ static int run_line(struct shell *s, const char *line, size_t len)
 	return fail_error(s->cli, NULL, &err);
 }
 
+/* Waits for input or a signal, for which the wait has a cancel of its own: Ctrl-C at the prompt gives a new one. 1:
+ * there is input; 0: Ctrl-C on a terminal; else the exit code, negative. */
+static int wait_for_input(struct shell *s)
+{
+	cleanup_error struct crex_error err = CREX_ERROR_INIT;
+	struct crex_cancel *cancel = cancel_below(s->cli->cancel, &err);
+	if (!cancel)
+		return -fail_error(s->cli, NULL, &err);
+	const struct deadline deadline = {CREX_NO_TIMEOUT, cancel};
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+	signals_retarget(cancel);
+	int r = deadline_poll(&deadline, &input, 1, &err), signum = signals_seen();
+	signals_retarget(NULL);
+	crex_cancel_free(cancel);
+	if (r >= 0)
+		return 1;
+	return signum == SIGINT && isatty(STDIN_FILENO) && !crex_cancel_is_triggered(s->cli->cancel)
+		       ? 0
+		       : -(EXIT_SIGNAL + (signum ? signum : SIGTERM));
+}
+
+/* One line into `line`, what follows stays in `typed`. 1, 0 at the end of the input, or the exit code, negative. */
+static int read_line(struct shell *s, const char *prompt, struct buf *typed, struct buf *line)
+{
+	char part[4096];
+	for (;;) {
+		char *end = typed->len > 0 ? memchr(typed->data, '\n', typed->len) : NULL;
+		buf_clear(line);
+		if (end) {
+			size_t len = (size_t)(end - typed->data);
+			int r = buf_append(line, typed->data, len);
+			buf_consume(typed, len + 1);
+			return r < 0 ? -fail(s->cli, "out of memory") : 1;
+		}
+		int r = wait_for_input(s);
+		if (r < 0)
+			return r;
+		if (r == 0) {
+			buf_clear(typed);
+			fprintf(stderr, "\n%s$ ", prompt);
+			continue;
+		}
+		ssize_t n = read(STDIN_FILENO, part, sizeof part);
+		if (n <= 0) { /* a last line without a newline is one too */
+			size_t len = typed->len;
+			if (len > 0 && buf_append(line, typed->data, len) < 0)
+				return -fail(s->cli, "out of memory");
+			buf_clear(typed);
+			return len > 0;
+		}
+		if (buf_append(typed, part, (size_t)n) < 0)
+			return -fail(s->cli, "a line is too long");
+	}
+}
+
 static int loop(struct shell *s, const char *name)
 {
-	char *line = NULL;
-	size_t size = 0;
+	cleanup_buf struct buf typed, line;
 	int r = 0;
 	bool terminal = isatty(STDIN_FILENO);
+	buf_init(&typed, LINE_MAX_BYTES);
+	buf_init(&line, LINE_MAX_BYTES);
 	while (r == 0 && !s->ended) {
 		if (terminal)
 			fprintf(stderr, "%s$ ", name);
-		ssize_t n = getline(&line, &size, stdin);
-		if (n < 0)
+		int got = read_line(s, name, &typed, &line);
+		if (got < 0)
+			return -got;
+		if (got == 0)
 			break;
-		if (n > 0 && line[n - 1] == '\n')
-			n--;
-		if (n > 0)
-			r = run_line(s, line, (size_t)n);
+		if (line.len > 0)
+			r = run_line(s, line.data, line.len);
 	}
 	if (terminal && !s->ended && r == 0)
 		fputc('\n', stderr);
-	free(line);
 	return r ? r : s->last;
 }
 

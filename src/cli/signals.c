@@ -17,6 +17,7 @@ static struct {
 	struct crex_cancel *first;
 	struct crex_cancel *volatile cancel;
 	volatile sig_atomic_t seen, calls;
+	volatile sig_atomic_t ended_by; /* what triggered the first cancel, for good */
 	const struct termios *volatile terminal;
 	const char *volatile may_leave;
 	int size_event;
@@ -32,6 +33,8 @@ static void on_end(int signum)
 {
 	int saved = errno;
 	state.seen = signum;
+	if (state.cancel == state.first)
+		state.ended_by = signum;
 	if (state.calls++ == 0) {
 		crex_cancel_trigger(state.cancel);
 		errno = saved;
@@ -80,12 +83,12 @@ void signals_retarget(struct crex_cancel *cancel)
 
 int signals_seen(void)
 {
-	return state.seen;
+	return state.seen ? state.seen : state.ended_by;
 }
 
 int exit_code_of_signal(void)
 {
-	return EXIT_SIGNAL + (state.seen ? state.seen : SIGINT);
+	return EXIT_SIGNAL + (signals_seen() ? signals_seen() : SIGINT);
 }
 
 void signals_keep_terminal(const struct termios *settings)

@@ -146,11 +146,18 @@ static int check_options(struct cli *cli, const struct target_options *o)
 	return 0;
 }
 
-/* A container of ours ends itself when nobody asks for it any more, unless that is what it is for. */
+static bool is_in_a_cloud(const char *type)
+{
+	return type && (strcmp(type, "daytona") == 0 || strcmp(type, "fargate") == 0 || strcmp(type, "modal") == 0);
+}
+
+/* A sandbox of ours ends itself when nobody asks for it any more, unless that is what it is for. */
 static int set_ttl(struct cli *cli, json_t *config, double ttl)
 {
 	const char *type = json_string_value(json_object_get(config, "type"));
 	bool docker = type && strcmp(type, "docker") == 0;
+	if (is_in_a_cloud(type))
+		json_object_set_new(config, "host_timeout", json_null()); /* the vendor's own timeout stays */
 	if (!docker)
 		return ttl > 0 ? fail(cli, "--ttl is for containers: a %s deployment has its own field for it",
 				      type ? type : "nameless")
@@ -259,7 +266,7 @@ int target_end(struct cli *cli, struct target *t, int code)
 {
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	const struct crex_call call = {30, NULL};
-	if (t->is_named) {
+	if (t->is_named || (t->d && t->rt && sandbox_is_borrowed(t->d))) {
 		sandbox_release(t->d);
 	} else if (t->d) {
 		if (crex_deployment_stop(t->d, &call, &err) < 0) {

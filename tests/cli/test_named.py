@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import threading
+import urllib.request
 
 import pytest
 from conftest import TOKEN, up, wait_until
@@ -177,6 +178,20 @@ def test_down_of_several_and_of_all(crex, server):
     assert crex.ok("down", "--all") == ""
     assert "--all" in crex.fails(125, "down")
     assert "both" in crex.fails(125, "down", "--all", "x")
+
+
+def test_sessions_of_others_are_left_alone(crex, server):
+    def post(path, **body):
+        request = urllib.request.Request(server.base_url + path, data=json.dumps(body).encode(),
+                                         headers={"X-API-Key": TOKEN, "Content-Type": "application/json"})
+        return json.load(urllib.request.urlopen(request, timeout=20))
+
+    post("/create_session", session="theirs", session_type="bash", startup_timeout=10)
+    up(crex, server, "box")
+    crex.ok("run", "--remote", server.base_url, "--", "true", env={"SWEREX_AUTH_TOKEN": TOKEN})
+    crex.ok("shell", "box", input="true\n")
+    crex.ok("down", "box")
+    assert post("/run_in_session", action_type="bash", session="theirs", command="echo here")["output"] == "here\n"
 
 
 def test_local_cant_outlive(crex):

@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 
@@ -69,8 +70,8 @@ def test_a_shell_with_a_terminal(streams, screen):
     screen("resize-window", "-x", "71", "-y", "23")
     screen.type("stty size")
     screen.wait(r"^23 71$")
-    screen.type("sleep 1000")
-    screen.wait("sleep 1000")
+    screen.type("sh -c 'echo be\"\"gun; exec sleep 1000'")
+    screen.wait("^begun$")
     screen("send-keys", "C-z")
     screen.wait("Stopped")
     screen.type("fg")
@@ -117,10 +118,10 @@ def test_a_script_from_a_pipe(crex, streams):
 
 def test_a_shell_on_a_name(streams, crex, server, screen):
     up(crex, server, "box")
-    screen.start("shell", "box", "-w", "/", "-e", "GREETING=hello there")
+    screen.start("shell", "box", "-w", "/", "-e", "GREETING=hello there", "-e", "TERM=dumb")
     screen.wait(r"[$#] *$")
-    screen.type('echo "$GREETING from $PWD"')
-    screen.wait("^hello there from /$")
+    screen.type('echo "$GREETING from $PWD on $TERM"')
+    screen.wait("^hello there from / on dumb$")
     screen("send-keys", "C-d")
     screen.status()
     assert crex.json("ps")[0]["status"] == "running"
@@ -186,7 +187,7 @@ def plain_server():
     real.stop()
 
 
-def test_line_by_line_without_streams(crex, plain_server, screen):
+def test_line_by_line_without_streams(crex, plain_server, screen, tmp_path):
     up(crex, plain_server, "old")
     screen.start("shell", "old", "-e", "GREETING=it's me", "-w", "/usr")
     screen.wait(r"^old\$ *$")
@@ -197,14 +198,28 @@ def test_line_by_line_without_streams(crex, plain_server, screen):
     screen.wait("syntax")
     screen.type('echo "$PWD $x"')
     screen.wait("^/ 5$")
-    screen.type("sleep 1000")
-    screen.wait("sleep 1000")
+    screen.type("not to be run", enter=False)
+    screen.wait("not to be run$")
     screen("send-keys", "C-c")
     screen.wait(r"\^C\s*\n(.*\n)*old\$ *$")
+    screen.type(f"touch {tmp_path}/begun; sleep 1000")
+    wait_until((tmp_path / "begun").exists, "it has begun")
+    screen("send-keys", "C-c")
+    screen.wait(r"begun(.*\n)+\^C\s*\n(.*\n)*old\$ *$")
     screen.type("echo code-$?")
     screen.wait("^code-130$")
     screen.type("exit 6")
     assert screen.status() == 6
+
+
+def test_line_by_line_ends_by_a_signal(crex, plain_server):
+    up(crex, plain_server, "old")
+    process = crex.start("shell", "old", stdin=subprocess.PIPE)
+    process.stdin.write("echo ready\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 143
 
 
 def test_line_by_line_from_a_pipe(crex, plain_server):
