@@ -30,8 +30,8 @@ void proc_roots_reap_failed(int64_t id, pid_t pid);
 /* waitpid(which, status, WNOHANG), keeping the table true. Returns its result or a negative errno. */
 pid_t proc_roots_wait(pid_t which, int *ret_status);
 
-/* The same for the child behind a pidfd that has become readable: pid, or -ECHILD when somebody else in this process has
- * waited for it (or it ignores SIGCHLD); *ret_status is what the kernel still tells of it then (Linux 6.15), else
+/* The same for the child behind a pidfd that has become readable: pid, or -ECHILD when somebody else in this process
+ * has waited for it (or it ignores SIGCHLD); *ret_status is what the kernel still tells of it then (Linux 6.15), else
  * PROC_STATUS_UNKNOWN. 0: it has not ended. */
 pid_t proc_roots_wait_pidfd(int pidfd, pid_t pid, int *ret_status);
 /* Nobody will ever wait for this root: somebody else has. */

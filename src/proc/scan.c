@@ -4,8 +4,8 @@
  * seen a process whose parent it has not, so that the caller looks again before he concludes anything from an absence.
  *
  * A look at one tree follows the kernel's lists of children, one a thread. They say only whom to look at: what is
- * below whom is taken from the processes' own word on their parents, as in a full scan, so a pid that is used again in between
- * becomes no member. A list may leave out somebody who changes parents meanwhile, as a full scan may.
+ * below whom is taken from the processes' own word on their parents, as in a full scan, so a pid that is used again in
+ * between becomes no member. A list may leave out somebody who changes parents meanwhile, as a full scan may.
  *
  * The name of a process may hold blanks, brackets and newlines, so fields are counted from the last bracket. Threads
  * never show up. Kernels list /proc in ascending order; that is checked, and sorted if it ever isn't so. */

@@ -12,11 +12,11 @@ enum proc_relation { PROC_RELATION_UNKNOWN, PROC_RELATION_OWN, PROC_RELATION_OTH
 struct proc_stat {
 	pid_t pid, ppid, pgrp, sid;
 	int threads;
-	char state;     /* as in /proc/<pid>/stat: R S D T t Z X ... */
+	char state;	/* as in /proc/<pid>/stat: R S D T t Z X ... */
 	uint64_t start; /* ns since boot, rounded down to a tick of 10 ms */
 	/* for tree.c */
 	bool member, killed, carried;
-	enum proc_relation relation; /* to the tree's root, by the marks that it bears */
+	enum proc_relation relation;	    /* to the tree's root, by the marks that it bears */
 	uint32_t first_child, next_sibling; /* indexes + 1; 0: none */
 };
 

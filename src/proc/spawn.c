@@ -267,7 +267,8 @@ NO_ASAN static int probe_child(void *arg)
 	return 0;
 }
 
-/* With CLONE_PIDFD in flags *ret_pidfd is set; it stays as it is where the kernel (or an emulator) knows of no pidfds. */
+/* With CLONE_PIDFD in flags *ret_pidfd is set; it stays as it is where the kernel (or an emulator) knows of no pidfds.
+ */
 static pid_t clone_on_stack(int (*fn)(void *arg), void *arg, int flags, int *ret_pidfd)
 {
 	void *stack = mmap(NULL, STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);

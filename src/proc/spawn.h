@@ -11,17 +11,17 @@
 #include <sys/types.h>
 
 struct proc_spec {
-	const char *file;        /* with a '/': that path; else searched in search_path */
+	const char *file;	 /* with a '/': that path; else searched in search_path */
 	const char *search_path; /* colon-separated; NULL: "/bin:/usr/bin" */
-	char *const *argv;       /* NULL-terminated */
-	char *const *envp;       /* NULL-terminated */
-	const char *cwd;         /* NULL: inherited */
-	int fd0, fd1, fd2;       /* become 0, 1, 2 of the child; must be >= 0 */
-	int extra_fd;            /* becomes extra_target in the child, inheritable; -1: none */
-	int extra_target;        /* 3 or more */
-	int next_fd;             /* becomes extra_target + 1; -1: none; only beside extra_fd */
-	bool controlling_tty;    /* fd0 is a pty slave and becomes the controlling terminal */
-	bool subreaper;          /* the child adopts the orphans of its own tree */
+	char *const *argv;	 /* NULL-terminated */
+	char *const *envp;	 /* NULL-terminated */
+	const char *cwd;	 /* NULL: inherited */
+	int fd0, fd1, fd2;	 /* become 0, 1, 2 of the child; must be >= 0 */
+	int extra_fd;		 /* becomes extra_target in the child, inheritable; -1: none */
+	int extra_target;	 /* 3 or more */
+	int next_fd;		 /* becomes extra_target + 1; -1: none; only beside extra_fd */
+	bool controlling_tty;	 /* fd0 is a pty slave and becomes the controlling terminal */
+	bool subreaper;		 /* the child adopts the orphans of its own tree */
 };
 
 enum proc_stage { PROC_STAGE_NONE, PROC_STAGE_FORK, PROC_STAGE_CHDIR, PROC_STAGE_EXEC, PROC_STAGE_SETUP };

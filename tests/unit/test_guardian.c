@@ -60,9 +60,15 @@ static pid_t launch(void (*act)(void), pid_t *ret_server)
 
 static void spawn_script(const char *script)
 {
-	char *argv[4] = {(char *)(uintptr_t)"sh", (char *)(uintptr_t)"-c", (char *)(uintptr_t)script, NULL};
-	struct proc_spec spec = {
-		.file = "/bin/sh", .argv = argv, .envp = environ, .fd0 = 0, .fd1 = 1, .fd2 = 2, .extra_fd = -1, .subreaper = true};
+	char *argv[4] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script, NULL};
+	struct proc_spec spec = {.file = "/bin/sh",
+				 .argv = argv,
+				 .envp = environ,
+				 .fd0 = 0,
+				 .fd1 = 1,
+				 .fd2 = 2,
+				 .extra_fd = -1,
+				 .subreaper = true};
 	pid_t pid;
 	enum proc_stage stage;
 	if (proc_spawn(&spec, &pid, &stage) < 0)

@@ -45,8 +45,9 @@ static int teardown(void **state)
 
 static pid_t start(const char *script)
 {
-	char *argv[4] = {(char *)(uintptr_t)"sh", (char *)(uintptr_t)"-c", (char *)(uintptr_t)script, NULL};
-	struct proc_spec spec = {.file = "/bin/sh", .argv = argv, .envp = environ, .fd0 = 0, .fd1 = 1, .fd2 = 2, .extra_fd = -1};
+	char *argv[4] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c", (char *)(uintptr_t)script, NULL};
+	struct proc_spec spec = {
+		.file = "/bin/sh", .argv = argv, .envp = environ, .fd0 = 0, .fd1 = 1, .fd2 = 2, .extra_fd = -1};
 	pid_t pid;
 	enum proc_stage stage;
 	assert_int_equal(proc_spawn(&spec, &pid, &stage), 0);
@@ -225,8 +226,13 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(tells_watched_only), CASE(host_children_are_left), CASE(tells_adopting), CASE(reaped_before_the_watch),
-		CASE(bursts),		  CASE(orphans_are_reaped),	CASE(no_memory),
+		CASE(tells_watched_only),
+		CASE(host_children_are_left),
+		CASE(tells_adopting),
+		CASE(reaped_before_the_watch),
+		CASE(bursts),
+		CASE(orphans_are_reaped),
+		CASE(no_memory),
 	};
 	return cmocka_run_group_tests_name("reaper", tests, NULL, NULL);
 }

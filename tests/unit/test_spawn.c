@@ -27,12 +27,18 @@ extern char **environ;
 
 static struct proc_spec sh(char **argv, const char *script)
 {
-	argv[0] = (char *)(uintptr_t)"sh";
-	argv[1] = (char *)(uintptr_t)"-c";
+	argv[0] = (char *)(uintptr_t) "sh";
+	argv[1] = (char *)(uintptr_t) "-c";
 	argv[2] = (char *)(uintptr_t)script;
 	argv[3] = NULL;
-	return (struct proc_spec){
-		.file = "/bin/sh", .argv = argv, .envp = environ, .fd0 = 0, .fd1 = 1, .fd2 = 2, .extra_fd = -1, .next_fd = -1};
+	return (struct proc_spec){.file = "/bin/sh",
+				  .argv = argv,
+				  .envp = environ,
+				  .fd0 = 0,
+				  .fd1 = 1,
+				  .fd2 = 2,
+				  .extra_fd = -1,
+				  .next_fd = -1};
 }
 
 /* Runs it with stdout on a pipe; the output ends with the status. */
@@ -61,7 +67,8 @@ static void session_and_parent(void **state)
 {
 	(void)state;
 	char *argv[4], text[256];
-	struct proc_spec spec = sh(argv, "read -r p n s pp g sid r < /proc/$$/stat; [ $p = $sid ] && [ $p = $g ] && echo $pp");
+	struct proc_spec spec =
+		sh(argv, "read -r p n s pp g sid r < /proc/$$/stat; [ $p = $sid ] && [ $p = $g ] && echo $pp");
 	capture(&spec, text, sizeof text);
 	assert_int_equal(atoi(text), getpid());
 }
@@ -76,7 +83,8 @@ static void signals_are_default(void **state)
 	signal(SIGHUP, SIG_IGN);
 	sigprocmask(SIG_SETMASK, &all, &before);
 	sigprocmask(SIG_SETMASK, NULL, &all); /* but for KILL and STOP */
-	struct proc_spec spec = sh(argv, "while read -r l; do case $l in SigBlk*|SigIgn*) echo \"$l\";; esac; done < /proc/$$/status");
+	struct proc_spec spec =
+		sh(argv, "while read -r l; do case $l in SigBlk*|SigIgn*) echo \"$l\";; esac; done < /proc/$$/status");
 	capture(&spec, text, sizeof text);
 	sigset_t now;
 	sigprocmask(SIG_SETMASK, &before, &now);
@@ -109,8 +117,10 @@ static void origin_is_the_limit_of_locks(void **state)
 	char *argv[4], text[2][256], *second;
 	struct rlimit found;
 	getrlimit(RLIMIT_LOCKS, &found);
-	struct proc_spec spec = sh(argv, "while read -r a b c d e f; do case $c in locks) echo $d $e;; esac; done </proc/self/limits; "
-					 "exec env -i sed -n 's/Max file locks *\\([0-9]*\\) *\\([^ ]*\\) .*/\\1 \\2/p' /proc/self/limits");
+	struct proc_spec spec =
+		sh(argv,
+		   "while read -r a b c d e f; do case $c in locks) echo $d $e;; esac; done </proc/self/limits; "
+		   "exec env -i sed -n 's/Max file locks *\\([0-9]*\\) *\\([^ ]*\\) .*/\\1 \\2/p' /proc/self/limits");
 	for (size_t i = 0; i < 2; i++) {
 		capture(&spec, text[i], sizeof text[i]);
 		assert_true(strtoull(text[i], &second, 10) > UINT64_C(1) << 62);
@@ -139,7 +149,8 @@ static int play_arrangement(const int from[4])
 	for (int i = 0; i < 5; i++)
 		dup3(numbered[i], i, O_CLOEXEC);
 	char script[200];
-	snprintf(script, sizeof script, "f=/proc/$$/fd; (cat $f/0 $f/1 $f/2 $f/4 > /proc/%d/fd/%d; :); :", getpid(), result);
+	snprintf(script, sizeof script, "f=/proc/$$/fd; (cat $f/0 $f/1 $f/2 $f/4 > /proc/%d/fd/%d; :); :", getpid(),
+		 result);
 	char *argv[4];
 	struct proc_spec spec = sh(argv, script);
 	spec.fd0 = from[0];
@@ -175,7 +186,8 @@ static void overlapping_fds(void **state)
 		int status;
 		assert_int_equal(waitpid(player, &status, 0), player);
 		if (status)
-			fail_msg("sources %d %d %d %d: status %x", from[0], from[1], from[2], from[3], (unsigned)status);
+			fail_msg("sources %d %d %d %d: status %x", from[0], from[1], from[2], from[3],
+				 (unsigned)status);
 	}
 }
 
