@@ -10,8 +10,9 @@
  * PID 1 needs none and must have none: the kernel ends a pid namespace with its PID 1 anyway, and `kill -9 -1`, which
  * spares only PID 1 and its sender, would take the server from under a guardian. There the server is PID 1 itself.
  *
- * A server without a guardian sweeps at its own exit, which SIGKILL leaves it no time for: then the kernel ends the roots
- * of its trees alone (PDEATHSIG), and daemons live on. A guardian can be killed too. The server then gets SIGTERM, ends in order, and sweeps at its own exit. */
+ * A server without a guardian sweeps at its own exit, which SIGKILL leaves it no time for: then the kernel ends the
+ * roots of its trees alone (PDEATHSIG), and daemons live on. A guardian can be killed too. The server then gets
+ * SIGTERM, ends in order, and sweeps at its own exit. */
 #include "server/guardian.h"
 
 #include "proc/tree.h"

@@ -11,7 +11,8 @@
  * exit().
  * PID 1 stays one process, which must reap orphans itself; each of these signals that it does not handle ends it with
  * 128+n, and with it, by the kernel, its whole pid namespace.
- * enabled false: it stays one process as well, and kills its descendants at exit(). A negative errno when it can't fork: the caller may go on without. */
+ * enabled false: it stays one process as well, and kills its descendants at exit(). A negative errno when it can't
+ * fork: the caller may go on without. */
 int guardian_enter(bool enabled);
 
 #endif

@@ -115,8 +115,8 @@ static void on_signal(uv_signal_t *handle, int signum)
 	begin_end(handle->data, signum == SIGTERM ? "SIGTERM" : "SIGINT");
 }
 
-/* A command that goes on for a client that is gone keeps nobody waiting. A client that waits now may be gone right after
- * this look: its time is counted from the next one. */
+/* A command that goes on for a client that is gone keeps nobody waiting. A client that waits now may be gone right
+ * after this look: its time is counted from the next one. */
 static void on_idle_check(uv_timer_t *timer)
 {
 	struct program *p = timer->data;

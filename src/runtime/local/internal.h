@@ -17,10 +17,10 @@ struct local {
 	uv_loop_t *loop;
 	struct local_config config;
 	struct proc_reaper *reaper;
-	struct session *sessions; /* owned, linked list of session.c */
-	struct exec *execs;	  /* owned, linked list of exec.c */
+	struct session *sessions;     /* owned, linked list of session.c */
+	struct exec *execs;	      /* owned, linked list of exec.c */
 	struct local_stream *streams; /* owned, linked list of stream.c */
-	struct buf scratch;	  /* cleaned text on its way into a session's output; loop thread only */
+	struct buf scratch;	      /* cleaned text on its way into a session's output; loop thread only */
 	size_t n_sessions;
 	size_t n_execs;
 	size_t holds;
