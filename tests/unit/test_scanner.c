@@ -42,21 +42,14 @@ static void note(struct record *r, const struct scan_event *ev)
 	r->last = ev->kind;
 	char *at = r->log + r->n_log;
 	switch (ev->kind) {
-	case SCAN_NONE:
-		break;
+	case SCAN_NONE: break;
 	case SCAN_TEXT:
 		memcpy(at, ev->text, ev->len);
 		r->n_log += ev->len;
 		break;
-	case SCAN_END:
-		r->n_log += (size_t)sprintf(at, "<E %d>", ev->status);
-		break;
-	case SCAN_PROMPTLESS:
-		r->n_log += (size_t)sprintf(at, "<N>");
-		break;
-	case SCAN_ABORT:
-		r->n_log += (size_t)sprintf(at, "<S %d %d>", ev->status, ev->not_started);
-		break;
+	case SCAN_END: r->n_log += (size_t)sprintf(at, "<E %d>", ev->status); break;
+	case SCAN_PROMPTLESS: r->n_log += (size_t)sprintf(at, "<N>"); break;
+	case SCAN_ABORT: r->n_log += (size_t)sprintf(at, "<S %d %d>", ev->status, ev->not_started); break;
 	case SCAN_PROMPT:
 		r->n_log += (size_t)sprintf(at, "<P %d %d %d>", ev->status, ev->prompt_number, ev->jobs);
 		break;
@@ -166,34 +159,43 @@ static void test_false_beginnings(void **state)
 {
 	(void)state;
 	static const char *const near[] = {
-		FS, FS FS, FS FS FS, "a" FS "b", FS "E", FS "X", FS "e" CN ":0" FS,
-		FS "E" SN ":0" FS,        /* the wrong nonce */
+		FS,
+		FS FS,
+		FS FS FS,
+		"a" FS "b",
+		FS "E",
+		FS "X",
+		FS "e" CN ":0" FS,
+		FS "E" SN ":0" FS, /* the wrong nonce */
 		FS "P" CN ":0:1:0" FS,
 		FS "S" CN ":0:" FS,
-		FS "E" CN ":0",           /* no end */
-		FS "E" CN "0:0" FS,       /* one digit more */
+		FS "E" CN ":0",			/* no end */
+		FS "E" CN "0:0" FS,		/* one digit more */
 		FS "E9876543210987654321:0" FS, /* one less */
 		FS "E" CN FS,
-		FS "N" CN FS, FS "N" SN, FS "N" SN ":0" FS, FS "N" SN "0" FS,
+		FS "N" CN FS,
+		FS "N" SN,
+		FS "N" SN ":0" FS,
+		FS "N" SN "0" FS,
 		FS "E" CN ":" FS,
 		FS "E" CN ":0:0" FS,
-		FS "P" SN FS,             /* no status */
+		FS "P" SN FS, /* no status */
 		FS "P" SN ":" FS,
 		FS "P" SN ":x:1:0" FS,
 		FS "P" SN ":-1:1:0" FS,
 		FS "P" SN ":1234567890:1:0" FS, /* too long a number */
 		FS "P" SN ":0:1234567890:0" FS,
-		FS "P" SN ":0" FS,        /* no number */
+		FS "P" SN ":0" FS, /* no number */
 		FS "P" SN ":0:" FS,
-		FS "P" SN ":0:1" FS,      /* no jobs */
+		FS "P" SN ":0:1" FS, /* no jobs */
 		FS "P" SN ":0:1:" FS,
 		FS "P" SN ":0:1:2:" FS,
-		FS "S" SN ":0" FS,        /* no second colon */
+		FS "S" SN ":0" FS, /* no second colon */
 		FS "S" SN "::" FS,
 		FS "S" SN ":0:2" FS,
 		FS "S" SN ":0:11" FS,
 		FS "S" SN ":0:1x",
-		"\\034P" SN ":$?:\\#:\\j\\034",   /* PS1 as `echo "$PS1"` prints it */
+		"\\034P" SN ":$?:\\#:\\j\\034", /* PS1 as `echo "$PS1"` prints it */
 	};
 	for (size_t i = 0; i < sizeof near / sizeof near[0]; i++)
 		expect_log(near[i], strlen(near[i]), near[i], strlen(near[i]));
@@ -282,10 +284,17 @@ static void test_random(void **state)
 			char *i = in + strlen(in), *w = want + strlen(want);
 			unsigned status = next(&seed) % 256;
 			switch (next(&seed) % 7) {
-			case 0: sprintf(i, FS "E%s:%u" FS, s.command_nonce, status), sprintf(w, "<E %u>", status); break;
+			case 0:
+				sprintf(i, FS "E%s:%u" FS, s.command_nonce, status), sprintf(w, "<E %u>", status);
+				break;
 			case 5: sprintf(i, FS "N%s" FS, s.session_nonce), strcpy(w, "<N>"); break;
-			case 1: sprintf(i, FS "P%s:%u:%d:%u" FS, s.session_nonce, status, round, status), sprintf(w, "<P %u %d %u>", status, round, status); break;
-			case 2: sprintf(i, FS "S%s:%u:1" FS, s.session_nonce, status), sprintf(w, "<S %u 1>", status); break;
+			case 1:
+				sprintf(i, FS "P%s:%u:%d:%u" FS, s.session_nonce, status, round, status),
+					sprintf(w, "<P %u %d %u>", status, round, status);
+				break;
+			case 2:
+				sprintf(i, FS "S%s:%u:1" FS, s.session_nonce, status), sprintf(w, "<S %u 1>", status);
+				break;
 			case 3: strcpy(i, FS), strcpy(w, FS); break;
 			case 4: sprintf(i, FS "E%.*s.", (int)(next(&seed) % 20), s.command_nonce), strcpy(w, i); break;
 			default: strcpy(i, "text"), strcpy(w, "text"); break;

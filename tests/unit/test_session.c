@@ -42,14 +42,60 @@ static void test_status_and_last_argument(void **state)
 	RUN("(exit 5) || echo $?", "5\n", 0);
 	RUN("set +e", "", 0);
 	/* the user's IFS, whatever it holds, has no part in how commands are read */
-	static const char *const ifs[] = {"IFS=_e", "IFS=0123456789", "IFS='{ }'", "IFS=$'\\001\\177'", "IFS=$'\\n'\\;", "IFS="};
+	static const char *const ifs[] = {"IFS=_e", "IFS=0123456789", "IFS='{ }'", "IFS=$'\\001\\177'", "IFS=$'\\n'\\;",
+					  "IFS="};
 	for (size_t i = 0; i < sizeof ifs / sizeof *ifs; i++) {
 		RUN(ifs[i], "", 0);
 		RUN("\n printf '%s|' ' x ' _e2 '}' | od -An -c | tr -d '\\n'; printf '\001' | od -An -tx1 \n\n",
 		    "       x       |   _   e   2   |   }   | 01\n", 0);
 	}
 	RUN("unset -v IFS", "", 0);
-	RUN("declare -F | grep -v __crex_[adfprsx]; declare -p __crex 2>/dev/null", "", 1); /* nothing else of ours is left about */
+	/* nothing else of ours is left about */
+	RUN("declare -F | grep -v __crex_[adfprsx]", "", 1);
+	RUN("echo ${!__crex*} [$__crex]", "__crex __crex_u []\n", 0);
+}
+
+/* What happens between the report that answers the client and the prompt. A function of ours that is replaced makes the
+ * moment as long as it takes. */
+static void test_settling(void **state)
+{
+	RIG;
+	rig_create(r, "s");
+	RUN("__crex_x() { sleep 0.3; }; x=1", "", 0);
+	struct answer *a = rig_interrupt(r); /* nothing runs: answered at once, and harms nothing */
+	assert_int_equal(a->code, CREX_OK);
+	assert_string_equal(a->output, "");
+	a = rig_run_opt(r, "echo too early", (struct run){.timeout = 0.05});
+	assert_int_equal(a->code, CREX_E_COMMAND_TIMEOUT);
+	assert_non_null(strstr(a->message, "has not started"));
+	RUN("echo $x", "1\n", 0);
+	RUN("__crex_x() { kill -INT $$; }; (exit 7)", "", 7); /* given up: the clean-up brings ours back */
+	RUN("echo $?; declare -f __crex_x | grep -c kill", "7\n0\n", 1);
+	RUN("__crex_x() { return 1; }; (exit 8)", "", 8);
+	RUN("echo $?", "8\n", 0);
+	RUN("__crex_x() { kill -KILL $$; }; echo last; (exit 9)", "last\n", 9);
+	a = rig_run(r, "echo no");
+	assert_int_equal(a->code, CREX_E_SESSION_DOES_NOT_EXIST);
+	rig_create(r, "s"); /* the name is free */
+	RUN("echo new", "new\n", 0);
+}
+
+static void test_state_that_is_carried(void **state)
+{
+	RIG;
+	rig_create(r, "s");
+	RUN("set -a; y=2", "", 0);
+	RUN("[[ -o allexport ]] && env | grep -c __crex; z=3; env | grep -c '^[yz]='", "0\n2\n", 0);
+	RUN("set +a; set -u", "", 0);
+	RUN("echo $-", "himuBs\n", 0);
+	RUN("set +u; : $(printf '%0100000d' 7)", "", 0);
+	RUN("echo ${#_}", "100000\n", 0);
+	RUN("trap 'echo \"debug $x\"' DEBUG; x=5", "debug \n", 0); /* a new one: taken away by the clean-up */
+	RUN("echo a", "debug 5\na\n", 0);
+	RUN("trap 'echo \"new $x\"' DEBUG", "debug 5\n", 0);
+	RUN("echo b", "new 5\nb\n", 0);
+	RUN("trap - DEBUG", "new 5\n", 0);
+	RUN("echo $_", "DEBUG\n", 0);
 }
 
 static void test_check(void **state)
@@ -72,15 +118,22 @@ static void test_text_that_looks_like_ours(void **state)
 {
 	RIG;
 	rig_create(r, "s");
-	RUN("printf '\\034E12345678901234567890\\034'", "\x1c" "E12345678901234567890\x1c", 0);
+	RUN("printf '\\034E12345678901234567890\\034'",
+	    "\x1c"
+	    "E12345678901234567890\x1c",
+	    0);
 	RUN("printf '\\034P12345678901234567890:0\\034\\n'; echo SHELLPS1PREFIX",
 	    "\x1cP12345678901234567890:0\x1c\nSHELLPS1PREFIX\n", 0);
 	RUN("printf '\\034'", "\x1c", 0);
-	RUN("printf '\\034E123'; sleep 0.05; printf x", "\x1c" "E123x", 0);
+	RUN("printf '\\034E123'; sleep 0.05; printf x",
+	    "\x1c"
+	    "E123x",
+	    0);
 	/* the prompt itself, which the shell knows, with and without something behind it */
 	struct answer *a = rig_run(r, "echo -n \"${PS1@P}\"; sleep 0.1; echo end");
 	assert_int_equal(a->output[0], 0x1c);
-	assert_non_null(strstr(a->output, "\x1c" "end\n"));
+	assert_non_null(strstr(a->output, "\x1c"
+					  "end\n"));
 	a = rig_run(r, "echo -n \"${PS1@P}${PS1@P}\"");
 	assert_int_equal(a->output_len, 2 * (a->output_len / 2));
 	assert_memory_equal(a->output, a->output + a->output_len / 2, a->output_len / 2);
@@ -161,9 +214,26 @@ static void test_syntax_errors(void **state)
 	RIG;
 	rig_create(r, "s");
 	static const char *const bad[] = {
-		"echo (", "if true; then", "echo 'open", "cat <<EOF\nno end", "}", "}; echo escaped; {", "{ echo a",
-		"echo a; }; echo b", ") ; (", "for x in", "fi", "case x in", "echo \"$(", "f() {", "echo a &&", "done",
-		"&& echo a", "echo a; )", "{ :; }; }; { :;", "x; } ; {",
+		"echo (",
+		"if true; then",
+		"echo 'open",
+		"cat <<EOF\nno end",
+		"}",
+		"}; echo escaped; {",
+		"{ echo a",
+		"echo a; }; echo b",
+		") ; (",
+		"for x in",
+		"fi",
+		"case x in",
+		"echo \"$(",
+		"f() {",
+		"echo a &&",
+		"done",
+		"&& echo a",
+		"echo a; )",
+		"{ :; }; }; { :;",
+		"x; } ; {",
 	};
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		char command[128];
@@ -233,7 +303,8 @@ static void test_functions_named_like_builtins(void **state)
 	RIG;
 	rig_create(r, "s");
 	RUN("printf() { echo mine; }; eval() { echo mine; }; read() { echo mine; }; trap() { echo mine; }; "
-	    "set() { echo mine; }; unset() { echo mine; }; echo() { command echo \"<$*>\"; }; true", "", 0);
+	    "set() { echo mine; }; unset() { echo mine; }; echo() { command echo \"<$*>\"; }; true",
+	    "", 0);
 	RUN("echo a", "<a>\n", 0);
 	RUN("printf", "<mine>\n", 0);
 	RUN("command printf b", "b", 0);
@@ -276,7 +347,8 @@ static void test_timeout_and_interrupt(void **state)
 	rig_create(r, "s");
 	struct answer *a = rig_run_opt(r, "echo so far; sleep 301.5; echo never", (struct run){.timeout = 0.2});
 	assert_int_equal(a->code, CREX_E_COMMAND_TIMEOUT);
-	assert_non_null(strstr(a->message, "timeout after 0.2 seconds while running command 'echo so far; sleep 301.5; echo never'"));
+	assert_non_null(strstr(
+		a->message, "timeout after 0.2 seconds while running command 'echo so far; sleep 301.5; echo never'"));
 	assert_string_equal(a->extra_output, "so far\n");
 	/* busy: who comes now waits against his own clock and is told so */
 	a = rig_run_opt(r, "echo too early", (struct run){.timeout = 0.1});
@@ -321,7 +393,8 @@ static void test_interrupt_of_stubborn_programs(void **state)
 	rig_create(r, "s");
 	stubborn(r, "bash -c 'trap \"\" INT TSTP; echo ready; sleep 302.25 & wait; sleep 302.25'", "ready");
 	stubborn(r, "bash -c 'stty raw; echo ready; sleep 302.25'", "ready");
-	stubborn(r, "bash -c 'trap \"\" INT QUIT TERM HUP; stty raw -echo; echo ready; while :; do read x; done'", "ready");
+	stubborn(r, "bash -c 'trap \"\" INT QUIT TERM HUP; stty raw -echo; echo ready; while :; do read x; done'",
+		 "ready");
 	stubborn(r, "echo ready; while :; do sleep 302.25; done", "ready");
 	stubborn(r, "echo ready; while :; do :; done", "ready");
 	stubborn(r, "for i in $(seq 100000); do bash -c 'trap \"\" INT; echo -n ready; sleep 302.25'; done", "ready");
@@ -337,8 +410,9 @@ static void test_interrupt_at_a_bad_moment(void **state)
 	RIG;
 	rig_create(r, "s");
 	for (int i = 0; i < 10; i++) {
-		struct answer *a = rig_run_opt(r, "while :; do echo -n ready; bash -c 'trap \"\" INT; sleep 302.5'; done",
-					       (struct run){.expect = {"ready"}});
+		struct answer *a =
+			rig_run_opt(r, "while :; do echo -n ready; bash -c 'trap \"\" INT; sleep 302.5'; done",
+				    (struct run){.expect = {"ready"}});
 		assert_int_equal(a->code, CREX_OK);
 		a = rig_interrupt(r);
 		assert_int_equal(a->code, CREX_OK);
@@ -354,7 +428,8 @@ static void test_interrupt_that_only_an_end_stops(void **state)
 {
 	RIG;
 	rig_create(r, "s");
-	struct answer *a = rig_run_opt(r, "trap '' INT; echo ready; while :; do :; done", (struct run){.expect = {"ready"}});
+	struct answer *a =
+		rig_run_opt(r, "trap '' INT; echo ready; while :; do :; done", (struct run){.expect = {"ready"}});
 	assert_int_equal(a->code, CREX_OK);
 	a = rig_interrupt(r);
 	assert_true(a->ended);
@@ -430,7 +505,8 @@ static void test_expect_in_a_command(void **state)
 {
 	RIG;
 	rig_create(r, "s");
-	struct answer *a = rig_run_opt(r, "echo '(gdb) '; read x; echo \"got $x\"", (struct run){.expect = {"nope", "(gdb) "}});
+	struct answer *a =
+		rig_run_opt(r, "echo '(gdb) '; read x; echo \"got $x\"", (struct run){.expect = {"nope", "(gdb) "}});
 	assert_string_equal(a->expect_string, "(gdb) ");
 	assert_string_equal(a->output, "");
 	assert_false(a->has_exit_code);
@@ -452,17 +528,19 @@ static void test_ends_of_the_shell(void **state)
 		int code;
 	} ends[] = {
 		{"echo a; exit 3", "a\n", 3}, {"exec echo b", "b\n", 0}, {"set -e; echo c; false; echo d", "c\n", 1},
-		{"kill -KILL $$", "", 137}, {"exec false", "", 1},
-		{"kill -TERM $$; kill -HUP $$", "", 129},
+		{"kill -KILL $$", "", 137},   {"exec false", "", 1},	 {"kill -TERM $$; kill -HUP $$", "", 129},
 	};
 	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
 		rig_create(r, "s"); /* the name is free each time */
-		struct answer *a = rig_start_run(r, ends[i].command, strlen(ends[i].command), (struct run){.check = CREX_CHECK_SILENT});
+		struct answer *a = rig_start_run(r, ends[i].command, strlen(ends[i].command),
+						 (struct run){.check = CREX_CHECK_SILENT});
 		struct answer *next = rig_start_run(r, "echo no", 7, (struct run){.check = CREX_CHECK_SILENT});
 		rig_wait(r, &a->done, 10);
 		rig_wait(r, &next->done, 10);
-		if (a->code != CREX_OK || !a->ended || a->exit_code != ends[i].code || strcmp(a->output, ends[i].output) != 0)
-			fail_msg("%s: %s, code %d, ended %d", ends[i].command, a->output ? a->output : a->message, a->exit_code, a->ended);
+		if (a->code != CREX_OK || !a->ended || a->exit_code != ends[i].code ||
+		    strcmp(a->output, ends[i].output) != 0)
+			fail_msg("%s: %s, code %d, ended %d", ends[i].command, a->output ? a->output : a->message,
+				 a->exit_code, a->ended);
 		assert_int_equal(next->code, CREX_E_SESSION_DOES_NOT_EXIST);
 		struct answer *gone = rig_run(r, "echo x");
 		assert_int_equal(gone->code, CREX_E_SESSION_DOES_NOT_EXIST);
@@ -474,7 +552,8 @@ static void test_end_takes_the_tree(void **state)
 	RIG;
 	rig_turn(r, 0.05); /* births are known to 10 ms: else an earlier case's shell might have borne these */
 	rig_create(r, "s");
-	/* a daemon that has let go of the terminal too is certain only when no other tree ended near its birth: docs/session.md */
+	/* a daemon that has let go of the terminal too is certain only when no other tree ended near its birth:
+	 * docs/session.md */
 	rig_run(r, "sleep 304.75 & (setsid sleep 304.75 &) ; nohup bash -c 'sleep 304.75; :' >/dev/null 2>&1 &");
 	rig_wait_count(r, "304.75", 4, 5);
 	struct answer *a = rig_run(r, "exit 0");
@@ -655,7 +734,8 @@ static void test_shutdown_leaves_no_process(void **state)
 	rig_create(r, "s");
 	rig_create(r, "t");
 	rig_run(r, "sleep 307.75 & (setsid sleep 307.75 &)");
-	struct answer *run = rig_start_run(r, "trap '' INT TERM HUP; sleep 307.75", 34, (struct run){.check = CREX_CHECK_SILENT});
+	struct answer *run =
+		rig_start_run(r, "trap '' INT TERM HUP; sleep 307.75", 34, (struct run){.check = CREX_CHECK_SILENT});
 	struct answer *other = rig_start_run(r, "sleep 307.75", 12, (struct run){.session = "t"});
 	struct answer *starting = rig_create_start(r, "u", 20, NULL);
 	rig_wait_count(r, "307.75", 4, 5);
@@ -760,7 +840,8 @@ static void test_no_memory_at_run(void **state)
 	rig_create(r, "s");
 	for (int n = 1;; n++) {
 		rig_faults.fail_alloc = n;
-		struct answer *a = rig_start_run(r, "echo x; false", 13, (struct run){.timeout = 3, .expect = {"never"}});
+		struct answer *a =
+			rig_start_run(r, "echo x; false", 13, (struct run){.timeout = 3, .expect = {"never"}});
 		rig_wait(r, &a->done, 10);
 		bool all_survived = rig_faults.fail_alloc > 0;
 		rig_faults.fail_alloc = 0;
@@ -785,19 +866,49 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	const struct CMUnitTest tests[] = {
-		CASE(test_run), CASE(test_status_and_last_argument), CASE(test_check), CASE(test_text_that_looks_like_ours),
-		CASE(test_flags_and_traps), CASE(test_nounset_is_no_trouble), CASE(test_debug_and_err_traps), CASE(test_heredocs),
-		CASE(test_syntax_errors), CASE(test_given_up_commands), CASE(test_users_prompt_and_redirections),
-		CASE(test_functions_named_like_builtins), CASE(test_children_get_no_descriptor_of_ours),
-		CASE(test_background_jobs), CASE(test_timeout_and_interrupt), CASE(test_late_end_after_a_timeout),
-		CASE(test_interrupt_of_stubborn_programs), CASE(test_interrupt_at_a_bad_moment),
+		CASE(test_run),
+		CASE(test_status_and_last_argument),
+		CASE(test_settling),
+		CASE(test_state_that_is_carried),
+		CASE(test_check),
+		CASE(test_text_that_looks_like_ours),
+		CASE(test_flags_and_traps),
+		CASE(test_nounset_is_no_trouble),
+		CASE(test_debug_and_err_traps),
+		CASE(test_heredocs),
+		CASE(test_syntax_errors),
+		CASE(test_given_up_commands),
+		CASE(test_users_prompt_and_redirections),
+		CASE(test_functions_named_like_builtins),
+		CASE(test_children_get_no_descriptor_of_ours),
+		CASE(test_background_jobs),
+		CASE(test_timeout_and_interrupt),
+		CASE(test_late_end_after_a_timeout),
+		CASE(test_interrupt_of_stubborn_programs),
+		CASE(test_interrupt_at_a_bad_moment),
 		CASE(test_interrupt_that_only_an_end_stops),
-		CASE(test_interrupt_while_the_action_waits), CASE(test_interactive_python), CASE(test_interactive_bash),
-		CASE(test_expect_in_a_command), CASE(test_ends_of_the_shell), CASE(test_end_takes_the_tree), CASE(test_close),
-		CASE(test_close_all), CASE(test_queue_order), CASE(test_limits), CASE(test_names), CASE(test_startup),
-		CASE(test_startup_that_hangs), CASE(test_startup_that_exits), CASE(test_no_bash),
-		CASE(test_shutdown_leaves_no_process), CASE(test_many_sessions_at_once), CASE(test_short_random),
-		CASE(test_without_memfd), CASE(test_without_proc), CASE(test_no_memory_at_create), CASE(test_no_memory_at_run),
+		CASE(test_interrupt_while_the_action_waits),
+		CASE(test_interactive_python),
+		CASE(test_interactive_bash),
+		CASE(test_expect_in_a_command),
+		CASE(test_ends_of_the_shell),
+		CASE(test_end_takes_the_tree),
+		CASE(test_close),
+		CASE(test_close_all),
+		CASE(test_queue_order),
+		CASE(test_limits),
+		CASE(test_names),
+		CASE(test_startup),
+		CASE(test_startup_that_hangs),
+		CASE(test_startup_that_exits),
+		CASE(test_no_bash),
+		CASE(test_shutdown_leaves_no_process),
+		CASE(test_many_sessions_at_once),
+		CASE(test_short_random),
+		CASE(test_without_memfd),
+		CASE(test_without_proc),
+		CASE(test_no_memory_at_create),
+		CASE(test_no_memory_at_run),
 	};
 	return cmocka_run_group_tests_name("session", tests, NULL, NULL);
 }

@@ -168,7 +168,7 @@ static void test_odd_reports(void **state)
 		{SN ":himBs", "", ""},
 		{CN ":xv::\n", "", ""},
 		{SN ":himBsaeTvx::\ntrap -- '' DEBUG\n", "xveTa", "trap -- '' DEBUG\n"},
-		{"trap -- 'x DEBUG\n", "", ""},   /* no end */
+		{"trap -- 'x DEBUG\n", "", ""},	  /* no end */
 		{"xtrap -- 'x' DEBUG\n", "", ""}, /* not at the line's beginning */
 		{"trap -- ''\\''' DEBUG\n", "", "trap -- ''\\''' DEBUG\n"},
 		{"trap -- 'x\ntrap -- '\\''y'\\'' DEBUG\n' ERR\n", "", ""}, /* a trap's text that shows one */
@@ -184,9 +184,8 @@ static void test_odd_reports(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_texts_parse),	cmocka_unit_test(test_ends_of_texts),
-		cmocka_unit_test(test_blank),		cmocka_unit_test(test_report),
-		cmocka_unit_test(test_odd_reports),
+		cmocka_unit_test(test_texts_parse), cmocka_unit_test(test_ends_of_texts), cmocka_unit_test(test_blank),
+		cmocka_unit_test(test_report),	    cmocka_unit_test(test_odd_reports),
 	};
 	return cmocka_run_group_tests_name("shell", tests, NULL, NULL);
 }

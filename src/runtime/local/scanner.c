@@ -57,6 +57,7 @@ static enum match match_nonce(struct reader *r, const char *nonce)
 	return have < NONCE_LEN ? MATCH_PARTIAL : MATCH_FULL;
 }
 
+/* A full match: ret->len is its length. */
 static enum match match_report(const struct scanner *s, const char *p, size_t n, struct scan_event *ret)
 {
 	if (n < 2)
@@ -65,7 +66,7 @@ static enum match match_report(const struct scanner *s, const char *p, size_t n,
 	if (kind != 'E' && kind != 'N' && kind != 'S' && kind != 'P')
 		return MATCH_NO;
 	struct reader r = {p + 2, p + n};
-	*ret = (struct scan_event){.kind = kind == 'E'   ? SCAN_END
+	*ret = (struct scan_event){.kind = kind == 'E'	 ? SCAN_END
 					   : kind == 'N' ? SCAN_PROMPTLESS
 					   : kind == 'S' ? SCAN_ABORT
 							 : SCAN_PROMPT};
@@ -80,6 +81,7 @@ static enum match match_report(const struct scanner *s, const char *p, size_t n,
 		m = match_number(&r, &ret->jobs);
 	if (m == MATCH_FULL && kind == 'S')
 		m = match_flag(&r, &ret->not_started);
+	ret->len = (size_t)(r.p - p) + 1;
 	return m == MATCH_FULL && *r.p != FS ? MATCH_NO : m;
 }
 
@@ -105,6 +107,12 @@ size_t scanner_feed(struct scanner *s, const char *data, size_t len, struct scan
 			*ret = (struct scan_event){.kind = SCAN_TEXT, .text = data, .len = run};
 			return run;
 		}
+		/* most reports come whole */
+		if (len > 0 && match_report(s, data, len, ret) == MATCH_FULL) {
+			ret->text = data;
+			return ret->len;
+		}
+		*ret = (struct scan_event){.kind = SCAN_NONE};
 	}
 	for (;;) {
 		if (s->n_held > 0) {
@@ -115,12 +123,8 @@ size_t scanner_feed(struct scanner *s, const char *data, size_t len, struct scan
 				ret->len = s->n_held;
 				s->n_held = 0;
 				return used;
-			case MATCH_NO:
-				release_held(s, ret);
-				return used;
-			case MATCH_PARTIAL:
-				*ret = (struct scan_event){.kind = SCAN_NONE};
-				break;
+			case MATCH_NO: release_held(s, ret); return used;
+			case MATCH_PARTIAL: *ret = (struct scan_event){.kind = SCAN_NONE}; break;
 			}
 		}
 		if (used == len)

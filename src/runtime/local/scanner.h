@@ -4,8 +4,8 @@
  *   FS 'E' <nonce of this command>:<status> FS    the command has ended
  *   FS 'N' <nonce of the session> FS              its state is in the pipe, and no prompt will show
  *   FS 'S' <nonce of the session>:<status>:[1] FS the command was given up; "1": before its first word ran
- *   FS 'P' <nonce of the session>:<status>:<number>:<jobs> FS  the shell is at its prompt; the number grows with each line read
- * Everything else, FS bytes included, is the user's text. Pure and incremental. */
+ *   FS 'P' <nonce of the session>:<status>:<number>:<jobs> FS  the shell is at its prompt; the number grows with each
+ * line read Everything else, FS bytes included, is the user's text. Pure and incremental. */
 #ifndef RUNTIME_LOCAL_SCANNER_H
 #define RUNTIME_LOCAL_SCANNER_H
 
@@ -20,9 +20,9 @@ struct scan_event {
 	enum scan_kind kind;
 	const char *text; /* borrowed, valid until the next call; a report's own bytes likewise */
 	size_t len;
-	int status;       /* the number behind the nonce */
+	int status;	   /* the number behind the nonce */
 	int prompt_number; /* SCAN_PROMPT */
-	int jobs;          /* SCAN_PROMPT */
+	int jobs;	   /* SCAN_PROMPT */
 	bool not_started;  /* SCAN_ABORT */
 };
 

@@ -262,7 +262,8 @@ static struct session *session_new(struct local *rt, const struct crex_create_se
 	return s;
 }
 
-void local_create_session(struct local *rt, const struct crex_create_session_request *req, local_session_fn done, void *arg)
+void local_create_session(struct local *rt, const struct crex_create_session_request *req, local_session_fn done,
+			  void *arg)
 {
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	cleanup_buf struct buf repr;
@@ -313,7 +314,8 @@ void local_close_session(struct local *rt, struct crex_str name, local_done_fn d
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	struct session *s = session_find(rt, name);
 	if (!s)
-		crex_error_set(&err, CREX_E_SESSION_DOES_NOT_EXIST, "session '%.*s' does not exist", (int)name.len, name.ptr);
+		crex_error_set(&err, CREX_E_SESSION_DOES_NOT_EXIST, "session '%.*s' does not exist", (int)name.len,
+			       name.ptr);
 	else if (!add_closer(s, done, arg))
 		crex_error_set(&err, CREX_E_MEMORY, "out of memory");
 	if (err.code != CREX_OK) {

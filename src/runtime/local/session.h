@@ -25,12 +25,12 @@
 #include "wire/wire.h"
 
 enum session_state {
-	SESSION_STARTING,   /* bash reads its startup files; ends with the first E */
-	SESSION_IDLE,       /* bash is at its prompt and its state is known */
-	SESSION_RUNNING,    /* a command's line was typed; `current` may be NULL when its client has its reply already */
-	SESSION_SETTLING,   /* the command has ended; bash reports its state (report_due) and goes to its prompt */
+	SESSION_STARTING, /* bash reads its startup files; ends with the first E */
+	SESSION_IDLE,	  /* bash is at its prompt and its state is known */
+	SESSION_RUNNING,  /* a command's line was typed; `current` may be NULL when its client has its reply already */
+	SESSION_SETTLING, /* the command has ended; bash reports its state (report_due) and goes to its prompt */
 	SESSION_RECOVERING, /* the command was given up in the middle; our clean-up line was typed */
-	SESSION_ENDING,     /* off the registry; its processes are being killed */
+	SESSION_ENDING,	    /* off the registry; its processes are being killed */
 };
 
 /* One queued or running action. Owned by its session from local_run_in_session until its reply. */
@@ -47,8 +47,8 @@ struct session_job {
 enum session_step {
 	STEP_NONE,
 	STEP_PROMPT_WAIT, /* E or S came, P or the report did not yet */
-	STEP_DOUBT,       /* P came while a command runs: is it the prompt or something that looks so? */
-	STEP_INTERRUPT,   /* the next try of an interrupt */
+	STEP_DOUBT,	  /* P came while a command runs: is it the prompt or something that looks so? */
+	STEP_INTERRUPT,	  /* the next try of an interrupt */
 };
 
 struct session_interrupt {
@@ -76,37 +76,39 @@ struct session {
 	pid_t pid; /* 0 until spawned */
 	int master, memfd, report_fd;
 	struct proc_tree_mark tty; /* the slave: who holds it belongs to this tree */
-	uv_poll_t poll;   /* on master */
-	uv_timer_t timer; /* of the current action, or of the start */
-	uv_timer_t step;  /* the next step of an interrupt, the wait for a prompt, the doubt about one */
+	uv_poll_t poll;		   /* on master */
+	uv_timer_t timer;	   /* of the current action, or of the start */
+	uv_timer_t step;	   /* the next step of an interrupt, the wait for a prompt, the doubt about one */
 	bool handles_open;
 
 	struct scanner scan;
 	struct text_clean clean;
-	struct keep out;    /* cleaned output since the last reply */
-	struct buf window;  /* the newest cleaned output, only while an expect is looked for */
+	struct keep out;   /* cleaned output since the last reply */
+	struct buf window; /* the newest cleaned output, only while an expect is looked for */
 	size_t window_seen;
-	struct buf report;  /* what has come through the pipe for this command */
-	struct buf tx;      /* what the terminal didn't take yet */
-	size_t idle_len;    /* of out when the last prompt came */
+	struct buf report; /* what has come through the pipe for this command */
+	struct buf tx;	   /* what the terminal didn't take yet */
+	size_t idle_len;   /* of out when the last prompt came */
 	struct shell_state shell;
-	size_t text_len;    /* of what stands in the memfd */
-	const char *line;   /* the line that makes bash read it */
-	char *rcfile;       /* owned; a temporary startup file that is still to be removed, or NULL */
+	size_t text_len;  /* of what stands in the memfd */
+	const char *line; /* the line that makes bash read it */
+	char *rcfile;	  /* owned; a temporary startup file that is still to be removed, or NULL */
 
 	bool prompt_seen;   /* P has come since the last E */
 	int prompt_number;  /* of the last P */
 	bool promptless;    /* the last prompt never showed: the user has redirected the shell's stderr */
 	bool report_due;    /* SETTLING: a command has run, so that the shell's state may be another */
-	bool cut_short;     /* SETTLING: our own words were given up */
+	bool cut_short;	    /* SETTLING: our own words were given up */
 	bool traps_removed; /* the text that runs takes DEBUG and ERR traps away */
 	bool recovery_typed;
-	int recoveries;     /* since the command was typed */
-	int settle_ticks;   /* waits of SETTLING that have passed */
-	bool drop_output;   /* what comes is of our own making or of a command that was given up */
-	bool output_came;   /* since the doubt arose */
-	int hijack_stage;   /* 0: none; 1: the line against it was typed; 2: our own line was typed again */
-	int abort_status;   /* $? of the command that was given up */
+	int recoveries;	  /* since the command was typed */
+	int settle_ticks; /* waits of SETTLING that have passed */
+	bool drop_output; /* what comes is of our own making or of a command that was given up */
+	bool sigint_sent; /* since the last command was typed */
+	bool sigint_late; /* it was sent for the command before, and may have met bash at its prompt */
+	bool output_came; /* since the doubt arose */
+	int hijack_stage; /* 0: none; 1: the line against it was typed; 2: our own line was typed again */
+	int abort_status; /* $? of the command that was given up */
 	enum session_step step_kind;
 	int doubt_ticks;
 	char doubted[SCAN_REPORT_MAX]; /* the bytes that looked like a prompt, given out when they were none */
@@ -156,7 +158,7 @@ void session_write(struct session *s, const char *data, size_t len);
 void session_type_line(struct session *s); /* the line for the text that was stored */
 bool session_store_text(struct session *s, const struct buf *text);
 void session_on_text(struct session *s, const char *text, size_t len); /* raw, without reports */
-bool session_at_prompt(const struct session *s); /* bash is in the foreground and sleeps */
+bool session_at_prompt(const struct session *s);		       /* bash is in the foreground and sleeps */
 
 /* session_end.c */
 void session_reply_dead(struct session *s); /* the shell has ended: everybody gets his answer */
@@ -169,7 +171,8 @@ void session_on_abort(struct session *s, int status, bool not_started); /* S */
 #define SESSION_ENDED_REASON WIRE_SESSION_ENDED
 void session_job_free(struct session_job *job);
 void session_job_fail(struct session_job *job, struct crex_error *err); /* replies and frees */
-void session_job_reply(struct session_job *job, struct crex_observation *obs); /* applies `check`, replies, frees both */
+void session_job_reply(struct session_job *job,
+		       struct crex_observation *obs); /* applies `check`, replies, frees both */
 struct session_job *session_take_current(struct session *s);
 struct session_job *session_pop_job(struct session *s); /* the queue must not be empty */
 void session_take_output(struct session *s, struct crex_observation *obs);
@@ -180,11 +183,11 @@ void session_reply_current(struct session *s, int status); /* the command came t
 void session_pump(struct session *s); /* starts the next action if one can be started */
 
 /* session_prompt.c */
-#define SESSION_PROMPT_WAIT 0.05 /* seconds that a prompt which was announced may take */
-void session_on_end(struct session *s, int status);     /* E */
-void session_on_promptless(struct session *s);          /* N */
+#define SESSION_PROMPT_WAIT 0.05		    /* seconds that a prompt which was announced may take */
+void session_on_end(struct session *s, int status); /* E */
+void session_on_promptless(struct session *s);	    /* N */
 void session_on_prompt(struct session *s, const struct scan_event *ev); /* P */
-void session_give_up(struct session *s, int status);    /* starts the recovery */
+void session_give_up(struct session *s, int status);			/* starts the recovery */
 void session_set_step(struct session *s, enum session_step kind, double seconds);
 
 /* session_output.c */
@@ -193,6 +196,5 @@ void session_on_output(struct session *s, const char *text, size_t len); /* clea
 /* session_interrupt.c */
 void session_interrupt_step(struct session *s);
 void session_interrupt_reply(struct session *s, const char *expect_string);
-
 
 #endif

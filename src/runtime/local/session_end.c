@@ -81,7 +81,8 @@ static void set_closed(struct session *s, struct crex_error *err, struct crex_ob
 			crex_error_add(err, "output", obs->output, obs->output_len);
 	} else {
 		crex_error_set(err, CREX_E_SESSION_DOES_NOT_EXIST,
-			       "session %s does not exist any more: its shell ended before this action could start", name.data);
+			       "session %s does not exist any more: its shell ended before this action could start",
+			       name.data);
 	}
 }
 

@@ -21,6 +21,7 @@ static const double KILL_PAUSE = 0.03, TRY_MIN = 0.01, LOOK_PAUSE = 0.01, SHELL_
 
 static void send_interrupt(struct session *s)
 {
+	s->sigint_sent = true;
 	struct termios tio;
 	bool raw = tcgetattr(s->master, &tio) == 0 && !(tio.c_lflag & ISIG);
 	if (raw)
@@ -34,6 +35,7 @@ static void send_interrupt(struct session *s)
 
 static void kill_foreground(struct session *s)
 {
+	s->sigint_sent = true;
 	pid_t fg = tcgetpgrp(s->master);
 	if (fg > 0 && fg != s->pid)
 		kill(-fg, SIGKILL);
@@ -93,8 +95,8 @@ void session_interrupt_step(struct session *s)
 	}
 	s->intr.left -= LOOK_PAUSE;
 	if (s->intr.left <= 0) {
-		/* In a loop of short programs the shell itself is in the foreground now and then. A SIGINT that meets it
-		 * between fork and wait can end it, so better wait for the next program's turn. */
+		/* In a loop of short programs the shell itself is in the foreground now and then. A SIGINT that meets
+		 * it between fork and wait can end it, so better wait for the next program's turn. */
 		if (s->intr.shell_looks < SHELL_LOOKS && tcgetpgrp(s->master) == s->pid) {
 			s->intr.shell_looks++;
 			session_set_step(s, STEP_INTERRUPT, SHELL_PAUSE);
@@ -125,14 +127,14 @@ void local_interrupt(struct local *rt, const struct crex_bash_interrupt_action *
 	struct session *s = session_find(rt, req->session);
 	struct expect *expect = NULL;
 	if (!s)
-		crex_error_set(&err, CREX_E_SESSION_DOES_NOT_EXIST, "session '%.*s' does not exist", (int)req->session.len,
-			       req->session.ptr);
+		crex_error_set(&err, CREX_E_SESSION_DOES_NOT_EXIST, "session '%.*s' does not exist",
+			       (int)req->session.len, req->session.ptr);
 	else if (s->state == SESSION_STARTING)
 		crex_error_set(&err, CREX_E_SESSION_NOT_INITIALIZED, "session '%.*s' is still starting",
 			       (int)req->session.len, req->session.ptr);
 	else if (s->intr.done)
-		crex_error_set(&err, CREX_E_SWEREX, "session '%.*s' is being interrupted already", (int)req->session.len,
-			       req->session.ptr);
+		crex_error_set(&err, CREX_E_SWEREX, "session '%.*s' is being interrupted already",
+			       (int)req->session.len, req->session.ptr);
 	else if (expect_new(&req->expect, &expect) < 0)
 		crex_error_set(&err, CREX_E_MEMORY, "out of memory");
 	if (err.code != CREX_OK) {
@@ -141,8 +143,11 @@ void local_interrupt(struct local *rt, const struct crex_bash_interrupt_action *
 	}
 	double timeout = req->timeout > TRY_MIN ? req->timeout : TRY_MIN;
 	int tries = req->n_retry < 1 ? 1 : req->n_retry < TRIES_MAX ? req->n_retry : TRIES_MAX;
-	s->intr = (struct session_interrupt){.done = done, .arg = arg, .timeout = timeout < 3600 ? timeout : 3600,
-					     .tries_left = tries, .expect = expect};
+	s->intr = (struct session_interrupt){.done = done,
+					     .arg = arg,
+					     .timeout = timeout < 3600 ? timeout : 3600,
+					     .tries_left = tries,
+					     .expect = expect};
 	if (s->state == SESSION_SETTLING && s->settle_ticks > 0)
 		send_interrupt(s); /* bash hangs on its way to the prompt: in a trap of the user's */
 	if (s->state == SESSION_IDLE || s->state == SESSION_SETTLING)

@@ -47,22 +47,15 @@ static void process(struct session *s, const char *data, size_t len)
 		data += used;
 		len -= used;
 		switch (ev.kind) {
-		case SCAN_NONE:
-			return;
-		case SCAN_TEXT:
-			session_on_text(s, ev.text, ev.len);
-			break;
+		case SCAN_NONE: return;
+		case SCAN_TEXT: session_on_text(s, ev.text, ev.len); break;
 		case SCAN_END:
 			if (s->n_doubted > 0)
 				session_on_text(s, "", 0);
 			session_on_end(s, ev.status);
 			break;
-		case SCAN_PROMPTLESS:
-			session_on_promptless(s);
-			break;
-		case SCAN_ABORT:
-			session_on_abort(s, ev.status, ev.not_started);
-			break;
+		case SCAN_PROMPTLESS: session_on_promptless(s); break;
+		case SCAN_ABORT: session_on_abort(s, ev.status, ev.not_started); break;
 		case SCAN_PROMPT:
 			if (s->n_doubted > 0)
 				session_on_text(s, "", 0);

@@ -113,12 +113,13 @@ void local_run_in_session(struct local *rt, const struct crex_bash_action *req, 
 	struct session *s = session_find(rt, req->session);
 	struct session_job *job = NULL;
 	if (!s)
-		crex_error_set(&err, CREX_E_SESSION_DOES_NOT_EXIST, "session '%.*s' does not exist", (int)req->session.len,
-			       req->session.ptr);
+		crex_error_set(&err, CREX_E_SESSION_DOES_NOT_EXIST, "session '%.*s' does not exist",
+			       (int)req->session.len, req->session.ptr);
 	else if (req->command.len && memchr(req->command.ptr, '\0', req->command.len))
 		crex_error_set(&err, CREX_E_VALUE, "embedded null byte: a shell command can't hold one");
 	else if (s->n_queue >= rt->config.max_queue)
-		crex_error_set(&err, CREX_E_LIMIT, "no more than %zu actions can wait in a session", rt->config.max_queue);
+		crex_error_set(&err, CREX_E_LIMIT, "no more than %zu actions can wait in a session",
+			       rt->config.max_queue);
 	else if (!(job = calloc(1, sizeof *job)) || !(job->store = malloc(req->command.len + req->error_msg.len + 1)) ||
 		 expect_new(&req->expect, &job->expect) < 0)
 		crex_error_set(&err, CREX_E_MEMORY, "out of memory");

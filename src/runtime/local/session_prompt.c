@@ -7,11 +7,11 @@
  *   SETTLING --P, a new trap--> RECOVERING         (DEBUG or ERR, which only the clean-up text takes away)
  *
  * E answers the client; what the next command needs is known when the shell has come to its prompt. A new line is typed
- * only then, so that nobody else can read it. When no prompt will come (the user has sent the shell's stderr elsewhere) N
- * says so, and the session is `promptless` up to the next prompt; where one should come and doesn't (a PS1 of the user's
- * that is readonly), a whole report and a short wait stand for it. A prompt that shows while a command runs means that
- * bash gave the command up, unless a program has printed just that text: so it is doubted until bash sleeps in the
- * foreground and nothing has followed. */
+ * only then, so that nobody else can read it. When no prompt will come (the user has sent the shell's stderr elsewhere)
+ * N says so, and the session is `promptless` up to the next prompt; where one should come and doesn't (a PS1 of the
+ * user's that is readonly), a whole report and a short wait stand for it. A prompt that shows while a command runs
+ * means that bash gave the command up, unless a program has printed just that text: so it is doubted until bash sleeps
+ * in the foreground and nothing has followed. */
 #include "runtime/local/session.h"
 
 #include "base/cleanup.h"
@@ -32,8 +32,8 @@ static bool is_job_notice(const char *line, size_t len)
 	return len > 4 && line[0] == '[' && i > 1 && line[i] == ']' && memchr("+- ", line[i + 1], 3);
 }
 
-/* Between the report and the prompt stand bash's notices about jobs, with empty lines before them, and perhaps a line of
- * a background program. */
+/* Between the report and the prompt stand bash's notices about jobs, with empty lines before them, and perhaps a line
+ * of a background program. */
 static void sort_out_notices(struct session *s)
 {
 	if (s->window.len == 0)
@@ -132,8 +132,7 @@ static void step_cb(uv_timer_t *timer)
 	s->step_kind = STEP_NONE;
 	session_ref(s);
 	switch (kind) {
-	case STEP_NONE:
-		break;
+	case STEP_NONE: break;
 	case STEP_PROMPT_WAIT:
 		if (s->state == SESSION_SETTLING) {
 			settle_tick(s);
@@ -147,9 +146,7 @@ static void step_cb(uv_timer_t *timer)
 		if (s->intr.done && s->state == SESSION_RUNNING && s->step_kind == STEP_NONE)
 			session_interrupt_step(s);
 		break;
-	case STEP_INTERRUPT:
-		session_interrupt_step(s);
-		break;
+	case STEP_INTERRUPT: session_interrupt_step(s); break;
 	}
 	session_unref(s);
 }
@@ -276,9 +273,7 @@ static bool handle_hijack(struct session *s)
 		return false;
 	const char *line = shell_unhijack_line();
 	switch (s->hijack_stage++) {
-	case 0:
-		session_write(s, line, strlen(line));
-		return true;
+	case 0: session_write(s, line, strlen(line)); return true;
 	case 1: {
 		bool unused;
 		if (s->state == SESSION_RUNNING)
@@ -287,9 +282,7 @@ static bool handle_hijack(struct session *s)
 			session_type_line(s);
 		return true;
 	}
-	default:
-		session_end(s);
-		return true;
+	default: session_end(s); return true;
 	}
 }
 
@@ -297,8 +290,10 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 {
 	bool fresh = !s->prompt_seen, again = ev->prompt_number == s->prompt_number;
 	/* A second prompt without a line read: bash has met an end of file or a late SIGINT at its prompt. What it says
-	 * then is nobody's output, even if our next line is on its way already. */
-	bool unread = s->state == SESSION_RUNNING && lseek(s->memfd, 0, SEEK_CUR) == 0;
+	 * then is nobody's output, even if our next line is on its way already, or was read before we look: after an
+	 * interrupt an empty line and that prompt come first. */
+	bool late = s->sigint_late && ev->status == 130 && s->out.buf.len == s->idle_len + 1;
+	bool unread = s->state == SESSION_RUNNING && (late || lseek(s->memfd, 0, SEEK_CUR) == 0);
 	if (again && (s->state == SESSION_IDLE || unread)) {
 		if (s->out.buf.len > s->idle_len)
 			keep_drop_tail(&s->out, s->out.buf.len - s->idle_len);
@@ -319,14 +314,9 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 		session_set_step(s, STEP_NONE, 0);
 	switch (s->state) {
 	case SESSION_STARTING:
-	case SESSION_ENDING:
-		break;
-	case SESSION_IDLE:
-		s->idle_len = s->out.buf.len;
-		break;
-	case SESSION_SETTLING:
-		try_to_settle(s, ev->status == 0);
-		break;
+	case SESSION_ENDING: break;
+	case SESSION_IDLE: s->idle_len = s->out.buf.len; break;
+	case SESSION_SETTLING: try_to_settle(s, ev->status == 0); break;
 	case SESSION_RUNNING:
 		if (fresh || handle_hijack(s))
 			break; /* the prompt before this command, seen late */
@@ -343,7 +333,8 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 		if (!s->recovery_typed)
 			session_give_up(s, s->abort_status);
 		else if (again && lseek(s->memfd, 0, SEEK_CUR) == 0)
-			session_set_step(s, STEP_PROMPT_WAIT, SESSION_PROMPT_WAIT); /* a late SIGINT; our line may be lost */
+			session_set_step(s, STEP_PROMPT_WAIT,
+					 SESSION_PROMPT_WAIT); /* a late SIGINT; our line may be lost */
 		else if (!again && !handle_hijack(s))
 			session_end(s);
 		break;

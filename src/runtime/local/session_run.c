@@ -83,6 +83,8 @@ static void start_command(struct session *s, struct session_job *job)
 	s->hijack_stage = 0;
 	s->recovery_typed = false;
 	s->recoveries = 0;
+	s->sigint_late = s->sigint_sent;
+	s->sigint_sent = false;
 	s->traps_removed = s->shell.trap_debug.len > 0 || s->shell.trap_err.len > 0;
 	if (r < 0 || !session_store_text(s, &text)) {
 		cleanup_error struct crex_error err = CREX_ERROR_INIT;
@@ -101,8 +103,10 @@ static void send_to_program(struct session *s, struct session_job *job)
 	bool canonical = tcgetattr(s->master, &tio) == 0 && (tio.c_lflag & ICANON);
 	if (canonical && job->req.command.len > CANONICAL_LINE_MAX) {
 		cleanup_error struct crex_error err = CREX_ERROR_INIT;
-		crex_error_set(&err, CREX_E_VALUE, "a line of %zu bytes can't be typed: the program reads whole lines, of which "
-			       "the terminal takes %d bytes at most", job->req.command.len, CANONICAL_LINE_MAX);
+		crex_error_set(&err, CREX_E_VALUE,
+			       "a line of %zu bytes can't be typed: the program reads whole lines, of which "
+			       "the terminal takes %d bytes at most",
+			       job->req.command.len, CANONICAL_LINE_MAX);
 		session_job_fail(job, &err);
 		return;
 	}
@@ -121,7 +125,8 @@ void session_pump(struct session *s)
 		} else if (s->state == SESSION_RUNNING && s->queue->req.is_interactive_command) {
 			send_to_program(s, session_pop_job(s));
 		} else {
-			/* only a program that outlived its action's reply makes the head of the queue wait against its clock */
+			/* only a program that outlived its action's reply makes the head of the queue wait against its
+			 * clock */
 			if ((s->state == SESSION_RUNNING || s->state == SESSION_SETTLING) &&
 			    !uv_is_active((uv_handle_t *)&s->timer))
 				arm_timeout(s, s->queue->req.timeout);

@@ -165,9 +165,10 @@ static void start_done_cb(uv_work_t *work, int status)
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	(void)status;
 	if (job->error == -ENOENT && job->stage == PROC_STAGE_EXEC)
-		crex_error_set(&err, CREX_E_FILE_NOT_FOUND,
-			       "[Errno 2] No such file or directory: 'bash' (no bash in PATH: sessions need one, execute and "
-			       "files work without)");
+		crex_error_set(
+			&err, CREX_E_FILE_NOT_FOUND,
+			"[Errno 2] No such file or directory: 'bash' (no bash in PATH: sessions need one, execute and "
+			"files work without)");
 	else if (job->error < 0)
 		crex_error_set_errno(&err, -job->error, job->stage == PROC_STAGE_EXEC ? "bash" : NULL);
 	s->master = job->master;

@@ -91,8 +91,8 @@ static void reply_syntax_error(struct session *s, struct session_job *job)
 		reply_own(check);
 		return;
 	}
-	struct crex_str argv[] = {CREX_STR("bash"), CREX_STR("-O"), CREX_STR("extglob"), CREX_STR("-n"), CREX_STR("-c"),
-				  job->req.command};
+	struct crex_str argv[] = {CREX_STR("bash"), CREX_STR("-O"), CREX_STR("extglob"),
+				  CREX_STR("-n"),   CREX_STR("-c"), job->req.command};
 	struct crex_execute_request req = CREX_EXECUTE_REQUEST_INIT;
 	req.command = (struct crex_str_list){argv, sizeof argv / sizeof argv[0]};
 	req.command_is_list = true;

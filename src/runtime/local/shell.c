@@ -43,46 +43,48 @@ void shell_state_deinit(struct shell_state *st)
 /* The constant parts, as functions that bash has parsed once: parsing them anew for every command would cost more than
  * all else. __crex_a says E, reports and takes the flags away, __crex_x looks whether all is tidy, __crex_s says S.
  * They are called by name on lines that are eval'd at the top level; the traps are told there, since inside a function
- * DEBUG and ERR can't be seen. Only those that are known are taken away there, as it costs as much as all of __crex_a; a
- * new one is when the recovery runs. If the user unsets the functions, the recovery defines them again.
+ * DEBUG and ERR can't be seen. Only those that are known are taken away there, as it costs as much as all of __crex_a;
+ * a new one is when the recovery runs. If the user unsets the functions, the recovery defines them again.
  *
  * E comes first of all, since a client waits for it and for nothing of the rest. $? and $_ are those of the user's last
- * command when __crex_a begins, and its first word leaves $_ as it was, being given it as the last argument. $_ stays in
- * the shell, in a variable. `himBs` is what $- is when none of the flags that we mind is on; else __crex_f reports and
- * removes them (allexport before it would export our variable).
+ * command when __crex_a begins, and its first word leaves $_ as it was, being given it as the last argument. $_ stays
+ * in the shell, in a variable. `himBs` is what $- is when none of the flags that we mind is on; else __crex_f reports
+ * and removes them (allexport before it would export our variable).
  *
  * bash copies a function's body, word by word, each time it calls it, so what is seldom needed stands in functions of
- * its own: __crex_r, _p and _d. One comparison asks for all that must be in order; it also fails where a user has set an
- * option of his, which costs some microseconds and nothing else.
+ * its own: __crex_f, _r, _p and _d. One comparison asks for all that must be in order.
  *
  * PS1 has its FS bytes as octal escapes, which only a prompt expands: `echo "$PS1"` prints no report. It is set
- * by printf because a user may have made it readonly: an assignment would make bash give up the list. Where stderr is no
- * terminal no prompt would reach us, and a file should not get one: N says so. What the user's program has left unread
- * on the terminal would be run as a command: it is read away. A shell that reads its commands from elsewhere than the
- * terminal (`exec <file`) would run that file: stdin is put back. The last eval in __crex_s is for bash's parser, which
- * after an unfinished [[ refuses the next [[, once. */
+ * by printf because a user may have made it readonly: an assignment would make bash give up the list. Where stderr is
+ * no terminal no prompt would reach us, and a file should not get one: N says so. What the user's program has left
+ * unread on the terminal would be run as a command: it is read away. A shell that reads its commands from elsewhere
+ * than the terminal (`exec <file`) would run that file: stdin is put back. The last eval in __crex_s is for bash's
+ * parser, which after an unfinished [[ refuses the next [[, once. */
 static int append_functions(struct buf *out, const char *session_nonce)
 {
 	return buf_printf(
 		out,
-		"__crex_a() { \\builtin printf \"\\034E$1:$?\\034%%.0s\" \"${_-}\" >&59; "
+		"__crex_a() { \\builtin printf \"\\034E$1:$?\\034%%.0s\" \"$_\" >&59; "
 		"[[ $-${BASH_XTRACEFD-} = himBs ]] && __crex_u=$_ || __crex_f \"$_\"; "
 		"! \\builtin read -rt0 -u59 || __crex_d; }\n"
-		"__crex_f() { \\builtin printf \"%s:$-:%%s:\\n\" \"${BASH_XTRACEFD-}\"; \\builtin set +xveTa; __crex_u=$1; }\n"
-		"__crex_d() { \\builtin read -r -d '' -t 0.01 -u 59 __crex; \\builtin unset -v __crex; }\n"
-		"__crex_x() { [[ -t 0 && -t 2 && $SHELLOPTS${PS1-}${PS0-}${PS2-}${PROMPT_COMMAND+1} = "
-		"'braceexpand:hashall:ignoreeof:interactive-comments:monitor\\034P%s:$?:\\#:\\j\\034' ]] || __crex_r; }\n"
+		"__crex_f() { \\builtin printf \"%s:$-:%%s:\\n\" \"${BASH_XTRACEFD-}\"; \\builtin set +xveTa; "
+		"__crex_u=$1; }\n"
+		"__crex_d() { \\builtin read -r -d '' -t 0.01 -u 59 __crex; __crex=; }\n"
+		"__crex_x() { [[ -t 0 && -t 2 && ! -o emacs && ! -o vi && ${PS1-}${PS0-}${PROMPT_COMMAND+1} = "
+		"'\\034P%s:$?:\\#:\\j\\034' ]] || __crex_r; }\n"
 		"__crex_r() { __crex_p 2>&57; [[ -t 2 ]] || { \\builtin printf -v PS1 '' 2>&57; "
 		"\\builtin printf '\\034N%s\\034' >&59; }; \\builtin :; }\n"
 		"__crex_p() { [[ -t 0 ]] || \\exec <&59; \\builtin unset -v PROMPT_COMMAND; "
-		"[[ -o emacs || -o vi ]] && \\builtin set +o emacs +o vi; \\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; "
+		"\\builtin printf -v PS0 ''; \\builtin printf -v PS2 ''; [[ -o emacs || -o vi ]] && \\builtin set +o "
+		"emacs +o vi; "
 		"\\builtin printf -v PS1 %%s '\\034P%s:$?:\\#:\\j\\034'; }\n"
-		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex+1}\" >&59; "
+		"__crex_s() { \\builtin printf '\\034S%s:%%s:%%s\\034' \"$?\" \"${__crex:+1}\" >&59; "
 		"\\builtin eval '[[ x ]]' 2>&57; }\n",
 		session_nonce, session_nonce, session_nonce, session_nonce, session_nonce);
 }
 
-/* Its last byte occurs earlier as well: see shell_typed_line(). A word that fails shows as S, or as the prompt's status. */
+/* Its last byte occurs earlier as well: see shell_typed_line(). A word that fails shows as S, or as the prompt's
+ * status. */
 static int append_epilogue(struct buf *out, const char *nonce, bool remove_traps)
 {
 	return buf_printf(out, "{ __crex_a %s&&\\builtin trap -p%s;} >&56 2>&57&&__crex_x", nonce,
@@ -112,23 +114,24 @@ static int append_source_path(struct buf *out, struct crex_str path)
 int shell_append_bootstrap(struct buf *out, const char *session_nonce, const char *nonce,
 			   const struct crex_str_list *startup_source)
 {
-	int r = buf_append_str(
-		out,
-		"if ((BASH_VERSINFO[0] > 3)); then \\builtin eval 'exec {__crex}<&0 {__crex_b}<&0; exec {__crex}<&- {__crex_b}<&-'; "
-		"else __crex=10 __crex_b=11; fi\n"
-		"__crex_n='<>/dev/null'; [[ -w /dev/null ]] || __crex_n='<&9'\n"
-		"\\builtin eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; { { exec 56<&$__crex_b; } <&1; } <&8; "
-		"{ { exec 57<&$__crex_b; } <&1; } $__crex_n; exec 8<&- 9<&-\"\n"
-		"\\builtin unset -v __crex __crex_b __crex_n\n"
-		"[[ -f ~/.bashrc && -r ~/.bashrc ]] && \\builtin . ~/.bashrc || \\builtin :\n");
+	int r = buf_append_str(out, "if ((BASH_VERSINFO[0] > 3)); then \\builtin eval 'exec {__crex}<&0 {__crex_b}<&0; "
+				    "exec {__crex}<&- {__crex_b}<&-'; "
+				    "else __crex=10 __crex_b=11; fi\n"
+				    "__crex_n='<>/dev/null'; [[ -w /dev/null ]] || __crex_n='<&9'\n"
+				    "\\builtin eval \"{ exec 59<&$__crex; { exec 58<&$__crex_b; } <&1; } <&9; { { exec "
+				    "56<&$__crex_b; } <&1; } <&8; "
+				    "{ { exec 57<&$__crex_b; } <&1; } $__crex_n; exec 8<&- 9<&-\"\n"
+				    "\\builtin unset -v __crex_b __crex_n\n"
+				    "[[ -f ~/.bashrc && -r ~/.bashrc ]] && \\builtin . ~/.bashrc || \\builtin :\n");
 	for (size_t i = 0; r == 0 && i < startup_source->count; i++) {
 		/* `.` of a missing file ends a shell whose bashrc has `set -e`, whatever stands around it */
 		r = buf_append_str(out, "if [[ -e ");
 		r = r < 0 ? r : append_source_path(out, startup_source->items[i]);
 		r = r < 0 ? r : buf_append_str(out, " ]]; then \\builtin . ");
 		r = r < 0 ? r : append_source_path(out, startup_source->items[i]);
-		r = r < 0 ? r : buf_append_str(out, " || \\builtin :; else "
-						    "\\builtin printf 'bash: %s: No such file or directory\\n' ");
+		r = r < 0 ? r
+			  : buf_append_str(out, " || \\builtin :; else "
+						"\\builtin printf 'bash: %s: No such file or directory\\n' ");
 		r = r < 0 ? r : append_source_path(out, startup_source->items[i]);
 		r = r < 0 ? r : buf_append_str(out, " >&2; fi\n");
 	}
@@ -142,13 +145,13 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 
 /* The leading Ctrl-U takes away what may stand on the line already. `IFS=` costs bash more than the `read` itself, and
  * our texts can do without: they begin and end with what is no blank, and their last byte is not the only one of its
- * kind, so that whatever the user's IFS is, the one variable gets all. Only with the two bytes that bash uses for its own
- * quoting in the text, and in IFS too, would some be lost. */
+ * kind, so that whatever the user's IFS is, the one variable gets all. Only with the two bytes that bash uses for its
+ * own quoting in the text, and in IFS too, would some be lost. */
 const char *shell_typed_line(const struct buf *text)
 {
 	if (memchr(text->data, '\001', text->len) || memchr(text->data, '\177', text->len))
-		return "\025 IFS= \\builtin read -rd '' -u58 __crex; \\builtin eval \"$__crex\" || __crex_s\n";
-	return "\025 \\builtin read -rd '' -u58 __crex; \\builtin eval \"$__crex\" || __crex_s\n";
+		return "\025 IFS= \\builtin read -rd '' -u58 __crex;\\builtin eval \"$__crex\"||__crex_s\n";
+	return "\025 \\builtin read -rd '' -u58 __crex;\\builtin eval \"$__crex\"||__crex_s\n";
 }
 
 static int append_trap(struct buf *out, const struct buf *trap)
@@ -166,14 +169,15 @@ static int append_trap(struct buf *out, const struct buf *trap)
 static int append_prologue(struct buf *out, const struct shell_state *st, bool checked)
 {
 	bool observed = st->trap_debug.len > 0 || strpbrk(st->flags, "xv");
-	int r = buf_append_str(out, "{ \\builtin unset __crex;");
+	int r = buf_append_str(out, "{ __crex=;");
 	if (checked)
-		r = r < 0 ? r : buf_append_str(out, "\\builtin unset -f __crex; ");
+		r = r < 0 ? r : buf_append_str(out, "\\builtin unset -f __crex;");
 	if (st->has_jobs)
 		r = r < 0 ? r : buf_append_str(out, "\\builtin jobs >&57 2>&57; ");
 	if (st->status != 0)
 		r = r < 0 ? r
-			  : buf_printf(out, "__crex() { \\builtin unset -f __crex; \\builtin return %d; }; ", st->status);
+			  : buf_printf(out, "__crex() { \\builtin unset -f __crex; \\builtin return %d; }; ",
+				       st->status);
 	if (observed)
 		r = r < 0 ? r : buf_append_str(out, "{ ");
 	r = r < 0 ? r : append_trap(out, &st->trap_err);
@@ -181,7 +185,7 @@ static int append_prologue(struct buf *out, const struct shell_state *st, bool c
 	if (st->flags[0])
 		r = r < 0 ? r : buf_printf(out, "\\builtin set -%s; ", st->flags);
 	r = r < 0 ? r : buf_append_str(out, st->status != 0 ? "__crex " : "\\builtin : ");
-	r = r < 0 ? r : buf_append_str(out, "\"${__crex_u-}\"");
+	r = r < 0 ? r : buf_append_str(out, "\"$__crex_u\"");
 	if (st->status != 0)
 		r = r < 0 ? r : buf_append_str(out, " && :");
 	if (observed)
@@ -238,9 +242,9 @@ int shell_append_command(struct buf *out, const struct shell_state *st, struct c
 
 int shell_append_recovery(struct buf *out, const char *session_nonce, const char *nonce)
 {
-	int r = buf_append_str(out, "\\builtin unset -v __crex; \\builtin unset -f __crex; ");
+	int r = buf_append_str(out, "__crex= __crex_u=${__crex_u-}; \\builtin unset -f __crex; ");
 	r = r < 0 ? r : append_functions(out, session_nonce);
-	r = r < 0 ? r : buf_append_str(out, "\\builtin : \"${__crex_u-}\"\n");
+	r = r < 0 ? r : buf_append_str(out, "\\builtin : \"$__crex_u\"\n");
 	r = r < 0 ? r : append_epilogue(out, nonce, true);
 	return r < 0 ? r : buf_append_char(out, '\0');
 }
@@ -296,8 +300,8 @@ void shell_parse_report(const char *data, size_t len, const char *session_nonce,
 {
 	struct cursor c = {data, data + len};
 	struct crex_str skipped, flags = {"", 0}, xtrace_fd = {"", 0};
-	if (!take_until(&c, session_nonce, &skipped) || !take_until(&c, ":", &skipped) || !take_until(&c, ":", &flags) ||
-	    !take_until(&c, ":", &xtrace_fd))
+	if (!take_until(&c, session_nonce, &skipped) || !take_until(&c, ":", &skipped) ||
+	    !take_until(&c, ":", &flags) || !take_until(&c, ":", &xtrace_fd))
 		flags = xtrace_fd = (struct crex_str){"", 0};
 	size_t k = 0;
 	for (const char *f = "xveTa"; *f; f++)

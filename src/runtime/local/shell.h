@@ -15,11 +15,11 @@ enum { SHELL_FD_REPORT_IN = 8, SHELL_FD_TEXT_IN = 9 };
 
 /* What has to be put back before the user's next command, so that it finds the shell as the last one left it. */
 struct shell_state {
-	int status;             /* $?, which the report does not hold: E told it */
-	bool has_jobs;          /* the shell knows of jobs, running or ended */
-	char flags[8];          /* those of "xveTa" that are on */
-	struct buf xtrace_fd;   /* $BASH_XTRACEFD, digits or empty */
-	struct buf trap_debug;  /* "trap -- '...' DEBUG\n" or empty */
+	int status;	       /* $?, which the report does not hold: E told it */
+	bool has_jobs;	       /* the shell knows of jobs, running or ended */
+	char flags[8];	       /* those of "xveTa" that are on */
+	struct buf xtrace_fd;  /* $BASH_XTRACEFD, digits or empty */
+	struct buf trap_debug; /* "trap -- '...' DEBUG\n" or empty */
 	struct buf trap_err;
 };
 
@@ -36,8 +36,7 @@ int shell_append_bootstrap(struct buf *out, const char *session_nonce, const cha
 const char *shell_typed_line(const struct buf *text);
 
 /* The text that stands in the memfd for one command, terminating NUL included. */
-int shell_append_command(struct buf *out, const struct shell_state *st, struct crex_str command,
-			 const char *nonce);
+int shell_append_command(struct buf *out, const struct shell_state *st, struct crex_str command, const char *nonce);
 
 /* The same after a command was given up in the middle: only reports and cleans up. */
 int shell_append_recovery(struct buf *out, const char *session_nonce, const char *nonce);
