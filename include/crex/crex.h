@@ -17,6 +17,7 @@
 
 #include <crex/call.h>
 #include <crex/deployment.h>
+#include <crex/deployment_daytona.h>
 #include <crex/deployment_fargate.h>
 #include <crex/deployment_modal.h>
 #include <crex/error.h>

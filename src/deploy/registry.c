@@ -8,13 +8,13 @@
 #include <string.h>
 
 static const struct deployment_type *const types[] = {
-	&deployment_type_local,	 &deployment_type_remote,  &deployment_type_dummy,
-	&deployment_type_docker, &deployment_type_fargate, &deployment_type_modal,
+	&deployment_type_local,	  &deployment_type_remote, &deployment_type_dummy,   &deployment_type_docker,
+	&deployment_type_fargate, &deployment_type_modal,  &deployment_type_daytona,
 };
 enum { N_TYPES = sizeof types / sizeof *types };
 
 /* The names, for a list that a caller can keep. */
-static const char *const names[N_TYPES + 1] = {"local", "remote", "dummy", "docker", "fargate", "modal"};
+static const char *const names[N_TYPES + 1] = {"local", "remote", "dummy", "docker", "fargate", "modal", "daytona"};
 
 static void json_cleanup(json_t **json)
 {
