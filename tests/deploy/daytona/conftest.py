@@ -21,6 +21,7 @@ from driver import Driver, Failed  # noqa: E402, F401
 
 FIXTURE = TREE / "tests/fixtures/daytona"
 SERVERS = pathlib.Path(os.environ.get("CREX_SERVER_DIR", TREE / "dist"))
+PROGRAM = pathlib.Path(os.environ.get("CREX_DRIVER", TREE / "build/plain/tests/deploy/deploy_driver"))
 SLOW = float(os.environ.get("CREX_SLOW", "1"))
 
 

@@ -1,7 +1,7 @@
 """Starts that fail, are cut anywhere, or are called off: each has its error, and leaves nothing."""
 
 import pytest
-from conftest import Failed
+from conftest import Failed, until
 
 # The requests of a start, in their order (one look at the sandbox, with polls at 1); what comes after is the server's.
 STEPS = ["sandbox.create", "sandbox.get", "process.execute", "files.folder", "files.upload", "session.create",
@@ -206,7 +206,6 @@ def test_a_sandbox_that_dies_while_it_starts(host, daytona):
     daytona.fault("preview", status=502, times=0)
     driver = host.new(runtime_timeout=30)
     driver.send("start", timeout=60)
-    from conftest import until
     until(lambda: "preview" in daytona.kinds())
     daytona.ask("POST", "/kill", {"id": daytona.sandbox()["id"]})
     with pytest.raises(Failed) as failed:

@@ -1,11 +1,10 @@
 """A sandbox at Daytona, from its start to its end."""
 
 import json
-import os
 import subprocess
 
 import pytest
-from conftest import Daytona, Driver, Failed, Host, until
+from conftest import PROGRAM, Daytona, Failed, Host, cannot_run, until
 
 
 def test_whole_life(host, daytona, tmp_path):
@@ -181,7 +180,6 @@ def test_a_sandbox_that_dies_is_told_of(host, daytona):
 
 
 def test_over_tls(tmp_path):
-    from conftest import cannot_run
     if reason := cannot_run():
         pytest.skip(reason)
     one = Daytona(tmp_path, "--tls", "--polls", "1")
@@ -207,11 +205,11 @@ def test_over_tls(tmp_path):
 
 
 def test_crex_up(daytona, host, tmp_path):
-    crex = os.environ.get("CREX_CLI")
-    if not crex:
-        pytest.skip("CREX_CLI does not say where crex is")
+    crex = PROGRAM.parents[2] / "src/cli/crex"
+    if not crex.exists():
+        pytest.skip(f"no {crex}")
     config = tmp_path / "f.json"
-    config.write_text(json.dumps({"type": "daytona", "image": "debian:12", "host_timeout": None}))
+    config.write_text(json.dumps({"type": "daytona", "image": "debian:12"}))
     environment = host.environment(XDG_STATE_HOME=str(tmp_path), XDG_RUNTIME_DIR=str(tmp_path))
 
     def run(*arguments):
