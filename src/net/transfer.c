@@ -119,11 +119,35 @@ static int wait_ms(double seconds)
 	return seconds < 0 || seconds > 60 ? 60000 : (int)ceil(seconds * 1000);
 }
 
+/* An HTTP/2 peer may take nothing for a while although its socket does; libcurl 7.88 then polls for writing and is
+ * woken at once, again and again. So many rounds in which no byte moves and nothing was waited for are followed by
+ * short pauses. */
+struct spin {
+	curl_off_t moved;
+	unsigned rounds;
+};
+
+enum { SPIN_ROUNDS = 8 };
+#define SPIN_WAIT 0.0001 /* a poll that took longer has waited */
+#define SPIN_PAUSE 0.002
+
+static int spin_check(struct spin *s, CURL *easy, double waited, const struct deadline *d, struct crex_error *err)
+{
+	curl_off_t up = 0, down = 0;
+	curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &up);
+	curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+	bool spins = up > 0 && up + down == s->moved && waited < SPIN_WAIT;
+	s->moved = up + down;
+	s->rounds = spins ? s->rounds + 1 : 0;
+	return s->rounds < SPIN_ROUNDS ? 0 : deadline_pause(d, SPIN_PAUSE, err);
+}
+
 /* 0: the transfer has ended, in whatever way. */
 static int drive(struct net_transfer *t, CURLM *multi, const struct deadline *d, struct crex_error *err)
 {
 	struct deadline limited = {.at = CREX_NO_TIMEOUT};
 	deadline_limit(&limited, t->limit);
+	struct spin spin = {0, 0};
 	struct curl_waitfd cancel = {.fd = d->cancel ? crex_cancel_fd(d->cancel) : -1, .events = CURL_WAIT_POLLIN};
 	for (;;) {
 		int running = 0;
@@ -133,6 +157,7 @@ static int drive(struct net_transfer *t, CURLM *multi, const struct deadline *d,
 		double left = deadline_left(d), limit = deadline_left(&limited);
 		if (limit >= 0 && (left < 0 || limit < left))
 			left = limit;
+		double began = clock_now();
 		if (m == CURLM_OK)
 			m = curl_multi_poll(multi, &cancel, d->cancel ? 1 : 0, wait_ms(left), NULL);
 		if (m != CURLM_OK)
@@ -143,6 +168,8 @@ static int drive(struct net_transfer *t, CURLM *multi, const struct deadline *d,
 		if (deadline_left(&limited) == 0)
 			return crex_error_set(err, CREX_E_CONNECTION, "%s gave no answer within %g s", t->peer,
 					      t->limit);
+		if (spin_check(&spin, t->inner.easy, clock_now() - began, d, err) < 0)
+			return -1;
 	}
 }
 

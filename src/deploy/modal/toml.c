@@ -169,7 +169,7 @@ static int take_value(struct toml *t, enum toml_kind *ret_kind, struct crex_erro
 static int be_first(struct toml *t, const char *key, struct crex_error *err)
 {
 	size_t table_len = strlen(t->table) + 1, key_len = strlen(key) + 1;
-	for (const char *s = t->seen, *end = s + t->seen_len; s < end;) {
+	for (const char *s = t->seen, *end = s ? s + t->seen_len : NULL; s < end;) {
 		const char *other = s + strlen(s) + 1;
 		if (strcmp(s, t->table) == 0 && strcmp(other, key) == 0)
 			return fail(t, *key ? "this name was given already" : "this table was there already", err);
