@@ -116,9 +116,9 @@ char *server_binary_find(const char *path, const char *architecture, struct crex
 	char program[PATH_MAX], beside[PATH_MAX + 32];
 	char *found = NULL;
 	cleanup_buf struct buf looked;
+	buf_init(&looked, 4096 + 4 * PATH_MAX);
 	if (path)
 		return named_by_user(path, architecture, err);
-	buf_init(&looked, 4096 + 4 * PATH_MAX);
 	const char *set = getenv("CREX_SERVER_DIR");
 	if (set && *set && look_in(set, architecture, &looked, &found))
 		return found;
