@@ -283,14 +283,12 @@ static int is_alive(struct crex_deployment *base, const struct crex_call *call, 
 	cleanup_error struct crex_error unheard = CREX_ERROR_INIT;
 	cleanup_buf struct buf why = {.data = NULL};
 	struct daytona_sandbox seen = {.toolbox = NULL};
-	struct deadline grace = {.at = CREX_NO_TIMEOUT, .cancel = deadline.cancel};
-	deadline_limit(&grace, WORDS_SECONDS);
 	memcpy(seen.id, d->sandbox.id, sizeof seen.id);
 	buf_init(&why, 16384);
 	buf_append_str(&why, "the sandbox has ended: ");
 	int gone = -1;
 	if (daytona_client_init(&c, &d->account, &unheard) == 0)
-		gone = daytona_sandbox_look(&c, &seen, &grace, &why, &unheard);
+		gone = daytona_sandbox_look(&c, &seen, &deadline, &why, &unheard);
 	daytona_sandbox_forget(&seen);
 	if (gone <= 0)
 		return r; /* what the runtime said is the answer then */
