@@ -323,15 +323,17 @@ static struct crex_deployment *resume(const json_t *state, struct crex_error *er
 {
 	struct crex_fargate_config c = CREX_FARGATE_CONFIG_INIT;
 	const char *cluster, *task, *address, *token;
-	json_t *timeout;
-	if (json_unpack((json_t *)state, "{s:s, s:s?, s:s?, s:s?, s:s, s:s, s:s, s:i, s:s, s:F, s:o}", "region",
-			&c.region, "profile", &c.profile, "endpoint_url", &c.endpoint_url, "log_group", &c.log_group,
-			"cluster", &cluster, "task", &task, "address", &address, "port", &c.port, "token", &token,
-			"runtime_timeout", &c.runtime_timeout, "host_timeout", &timeout) < 0 ||
+	if (json_unpack((json_t *)state, "{s:s, s:s, s:s, s:s, s:s, s:i, s:F}", "region", &c.region, "cluster",
+			&cluster, "task", &task, "address", &address, "token", &token, "port", &c.port,
+			"runtime_timeout", &c.runtime_timeout) < 0 ||
 	    strlen(token) >= sizeof((struct fargate *)NULL)->token) {
 		crex_error_set(err, CREX_E_CONFIG, "this is not the state of a detached fargate deployment");
 		return NULL;
 	}
+	c.profile = json_string_value(json_object_get(state, "profile"));
+	c.endpoint_url = json_string_value(json_object_get(state, "endpoint_url"));
+	c.log_group = json_string_value(json_object_get(state, "log_group"));
+	const json_t *timeout = json_object_get(state, "host_timeout");
 	c.host_timeout = json_is_number(timeout) ? json_number_value(timeout) : CREX_NO_TIMEOUT;
 	struct crex_deployment *d = crex_fargate_deployment_new(&c, err);
 	if (!d || restore(of(d), cluster, task, address, token, err) == 0)

@@ -136,17 +136,19 @@ static int sweep_tasks(struct sweep *s, struct crex_error *err)
 
 /* ---- what has a tag ---- */
 
-/* 0: gone, or it was already; 1: still in use. */
+enum { GONE, IN_USE, WAS_GONE };
+
+/* What a refused deletion means; -1: that it failed. */
 static int settle(const struct aws_refusal *why, const char *const *in_use, const char *const *absent,
 		  struct crex_error *err)
 {
 	for (; *in_use; in_use++)
 		if (aws_was_refused_with(why, *in_use))
-			return 1;
+			return IN_USE;
 	for (; *absent; absent++)
 		if (aws_was_refused_with(why, *absent)) {
 			crex_error_clear(err);
-			return 0;
+			return WAS_GONE;
 		}
 	return -1;
 }
@@ -208,7 +210,7 @@ static int delete_log_group(struct sweep *s, const char *arn, struct crex_error 
 
 static const struct kind {
 	const char *resource, *in_arn, *name;
-	int (*delete)(struct sweep *s, const char *arn, struct crex_error *err);
+	int (*take)(struct sweep *s, const char *arn, struct crex_error *err);
 } definitions = {NULL, ":task-definition/", "task definition", delete_definition},
   tagged[] = {
 	  /* the order in which they let go of one another */
@@ -221,11 +223,11 @@ static int delete_one(struct sweep *s, const struct kind *kind, const char *arn,
 {
 	struct fargate_pause pause = fargate_pause_begin(0.2, 5, IN_USE_SECONDS);
 	for (;;) {
-		int r = kind->delete (s, arn, err);
-		if (r == 0)
+		int r = kind->take(s, arn, err);
+		if (r == GONE)
 			removed(s, kind->name, arn);
-		if (r <= 0)
-			return r;
+		if (r != IN_USE)
+			return r < 0 ? -1 : 0;
 		if (fargate_pause_take(&pause, s->d, err) <= 0)
 			return -1;
 	}
@@ -291,7 +293,7 @@ static int delete_role(struct sweep *s, const char *name, struct crex_error *err
 	struct aws_refusal why;
 	const char *const role[] = {"RoleName", name, NULL};
 	if (aws_query(&s->aws, AWS_IAM, "ListAttachedRolePolicies", role, s->d, &answer, &why, err) < 0)
-		return settle(&why, none, absent, err);
+		return settle(&why, none, absent, err) < 0 ? -1 : 0;
 	const struct xml_node *policies = xml_find(answer, "ListAttachedRolePoliciesResult/AttachedPolicies");
 	for (const struct xml_node *p = xml_first(policies, "member"); p; p = xml_next(p)) {
 		const char *arn = xml_text(p, "PolicyArn");
@@ -301,7 +303,7 @@ static int delete_role(struct sweep *s, const char *name, struct crex_error *err
 			return -1;
 	}
 	if (aws_query(&s->aws, AWS_IAM, "DeleteRole", role, s->d, NULL, &why, err) < 0)
-		return settle(&why, none, absent, err);
+		return settle(&why, none, absent, err) < 0 ? -1 : 0;
 	removed(s, "role", name);
 	return 0;
 }
