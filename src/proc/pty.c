@@ -47,7 +47,7 @@ int proc_pty_reset(int fd)
 	if (t.c_iflag == now.c_iflag && t.c_oflag == now.c_oflag && t.c_lflag == now.c_lflag &&
 	    memcmp(t.c_cc, now.c_cc, sizeof t.c_cc) == 0)
 		return 0;
-	return tcsetattr(fd, TCSANOW, &t) < 0 ? -errno : 0;
+	return tcsetattr(fd, TCSANOW, &t) < 0 ? -errno : 1;
 }
 
 int proc_pty_set_echo(int fd)

@@ -9,7 +9,7 @@
 int proc_pty_open(int rows, int cols, int *ret_master, int *ret_slave);
 
 /* The line discipline that a session starts every command with: echo off, everything else as a fresh tty.
- * Works on either end. 0 or negative errno. */
+ * Works on either end. 1 when something had to be changed, 0, or negative errno. */
 int proc_pty_reset(int fd);
 
 /* As a terminal for people: with echo, and with what is erased shown as such. 0 or negative errno. */

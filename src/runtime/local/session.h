@@ -104,6 +104,7 @@ struct session {
 	int recoveries;	  /* since the command was typed */
 	int settle_ticks; /* waits of SETTLING that have passed */
 	bool drop_output; /* what comes is of our own making or of a command that was given up */
+	bool tty_was_odd; /* at the last E: bash may have met an end of file at its prompt */
 	bool sigint_sent; /* since the last command was typed */
 	bool sigint_late; /* it was sent for the command before, and may have met bash at its prompt */
 	bool output_came; /* since the doubt arose */

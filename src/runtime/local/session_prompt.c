@@ -195,7 +195,8 @@ void session_on_end(struct session *s, int status)
 		return;
 	session_ref(s);
 	flush_clean(s);
-	proc_pty_reset(s->master); /* bash reads its next line with the terminal as it should be */
+	s->tty_was_odd =
+		proc_pty_reset(s->master) == 1; /* bash reads its next line with the terminal as it should be */
 	s->shell.status = was == SESSION_RECOVERING ? s->abort_status : status & 0xFF;
 	s->state = SESSION_SETTLING;
 	s->report_due = true;
@@ -290,9 +291,10 @@ void session_on_prompt(struct session *s, const struct scan_event *ev)
 {
 	bool fresh = !s->prompt_seen, again = ev->prompt_number == s->prompt_number;
 	/* A second prompt without a line read: bash has met an end of file or a late SIGINT at its prompt. What it says
-	 * then is nobody's output, even if our next line is on its way already, or was read before we look: after an
-	 * interrupt an empty line and that prompt come first. */
-	bool late = s->sigint_late && ev->status == 130 && s->out.buf.len == s->idle_len + 1;
+	 * then is nobody's output, even if our next line is on its way already, or was read before we look: then it
+	 * is known by what came before, a terminal that gave an end of file or an interrupt, whose empty line comes
+	 * first. */
+	bool late = s->tty_was_odd || (s->sigint_late && ev->status == 130 && s->out.buf.len == s->idle_len + 1);
 	bool unread = s->state == SESSION_RUNNING && (late || lseek(s->memfd, 0, SEEK_CUR) == 0);
 	if (again && (s->state == SESSION_IDLE || unread)) {
 		if (s->out.buf.len > s->idle_len)

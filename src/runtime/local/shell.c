@@ -65,7 +65,7 @@ static int append_functions(struct buf *out, const char *session_nonce)
 	return buf_printf(
 		out,
 		"__crex_a() { \\builtin printf \"\\034E$1:$?\\034%%.0s\" \"$_\" >&59; "
-		"[[ $-${BASH_XTRACEFD-} = himBs ]] && __crex_u=$_ || __crex_f \"$_\"; "
+		"[[ $- = himBs ]] && __crex_u=$_ || __crex_f \"$_\"; "
 		"! \\builtin read -rt0 -u59 || __crex_d; }\n"
 		"__crex_f() { \\builtin printf \"%s:$-:%%s:\\n\" \"${BASH_XTRACEFD-}\"; \\builtin set +xveTa; "
 		"__crex_u=$1; }\n"
