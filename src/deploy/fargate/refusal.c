@@ -19,9 +19,9 @@ static bool is_one_of(const char *code, const char *const *list)
 static void copy_text(char *to, size_t size, const char *from)
 {
 	size_t n = 0;
-	for (; from && *from && n + 1 < size; from++)
+	for (from = from ? from : ""; *from && n + 1 < size; from++)
 		to[n++] = (unsigned char)*from < ' ' || *from == 0x7F ? ' ' : *from;
-	while (n && from && *from && ((unsigned char)to[n - 1] & 0xC0) == 0x80) /* not half a character */
+	for (; n && ((unsigned char)*from & 0xC0) == 0x80; from--) /* not half a character */
 		n--;
 	to[n] = '\0';
 }
