@@ -97,6 +97,57 @@ static void test_pb_nesting(void **state)
 	}
 }
 
+/* A file within a message is as its bytes would be, from whatever place on and however many are copied. */
+static void test_pb_file(void **state)
+{
+	(void)state;
+	static char data[20000];
+	FILE *file = tmpfile();
+	for (size_t i = 0; i < sizeof data; i++)
+		data[i] = (char)(i * 7);
+	assert_true(file && fwrite(data, 1, sizeof data, file) == sizeof data && fflush(file) == 0);
+	static const size_t lengths[] = {1, 127, 128, 16383, 16384, sizeof data};
+	for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+		struct pb_writer w[2];
+		for (int way = 0; way < 2; way++) {
+			pb_init(&w[way], 1 << 16);
+			pb_string(&w[way], 1, "before");
+			size_t outer = pb_begin(&w[way], 2), inner = pb_begin(&w[way], 7);
+			pb_string(&w[way], 1, "name");
+			if (way == 0)
+				pb_bytes(&w[way], 2, data, lengths[i]);
+			else
+				pb_file(&w[way], 2, fileno(file), lengths[i]);
+			pb_end(&w[way], inner);
+			size_t other = pb_begin(&w[way], 8);
+			pb_string(&w[way], 3, "behind");
+			pb_end(&w[way], other);
+			pb_end(&w[way], outer);
+			pb_string(&w[way], 3, "last");
+		}
+		size_t len = w[0].out.len;
+		char *copy = malloc(len);
+		assert_non_null(copy);
+		assert_int_equal(pb_length(&w[0]), len);
+		assert_int_equal(pb_length(&w[1]), len);
+		for (size_t piece = 1; piece <= len; piece = piece * 3 + 1) {
+			memset(copy, 0, len);
+			for (size_t at = 0; at < len; at += piece)
+				assert_int_equal(pb_copy(&w[1], at, copy + at, len - at < piece ? len - at : piece), 0);
+			assert_memory_equal(copy, w[0].out.data, len);
+		}
+		assert_int_equal(pb_copy(&w[0], 0, copy, len), 0);
+		assert_memory_equal(copy, w[0].out.data, len);
+		assert_int_equal(ftruncate(fileno(file), (off_t)lengths[i] - 1), 0);
+		assert_int_equal(pb_copy(&w[1], 0, copy, len), -EIO);
+		assert_int_equal(pwrite(fileno(file), data, sizeof data, 0), sizeof data);
+		free(copy);
+		pb_deinit(&w[0]);
+		pb_deinit(&w[1]);
+	}
+	fclose(file);
+}
+
 static void test_pb_cap(void **state)
 {
 	(void)state;
@@ -447,6 +498,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pb_writing),
 		cmocka_unit_test(test_pb_nesting),
+		cmocka_unit_test(test_pb_file),
 		cmocka_unit_test(test_pb_cap),
 		cmocka_unit_test(test_pb_reading),
 		cmocka_unit_test(test_frames_in_pieces),

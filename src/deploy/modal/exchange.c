@@ -24,6 +24,7 @@ struct transfer {
 	struct grpc_outcome outcome;
 	struct grpc_frames frames;
 	const struct exchange *e;
+	size_t sent; /* of the request's frame */
 	int stopped; /* what on_message, or a frame, said */
 };
 
@@ -123,13 +124,44 @@ static int set_server(struct transfer *t, struct crex_error *err)
 	return 0;
 }
 
-static int make_body(const struct exchange *e, struct buf *ret)
+/* The frame's head and the message, piece by piece as libcurl wants them: a server is not copied for being sent. */
+static size_t on_read(char *to, size_t size, size_t n, void *arg)
 {
-	const struct buf *message = &e->request->out;
+	struct transfer *t = arg;
+	const struct pb_writer *message = t->e->request;
 	unsigned char head[GRPC_HEAD];
-	grpc_frame_head(head, message->len);
-	int r = buf_append(ret, head, sizeof head);
-	return r == 0 && message->len ? buf_append(ret, message->data, message->len) : r;
+	size_t room = size * n, len = pb_length(message), left = GRPC_HEAD + len - t->sent;
+	size_t take = room < left ? room : left, done = 0;
+	grpc_frame_head(head, len);
+	for (; done < take && t->sent + done < GRPC_HEAD; done++)
+		to[done] = (char)head[t->sent + done];
+	if (pb_copy(message, t->sent + done - GRPC_HEAD, to + done, take - done) < 0) {
+		t->stopped = -EIO;
+		return CURL_READFUNC_ABORT;
+	}
+	t->sent += take;
+	return take;
+}
+
+/* For a request that is sent again because a kept connection was closed. */
+static int on_seek(void *arg, curl_off_t offset, int origin)
+{
+	struct transfer *t = arg;
+	if (origin != SEEK_SET || offset < 0 || (size_t)offset > GRPC_HEAD + pb_length(t->e->request))
+		return CURL_SEEKFUNC_FAIL;
+	t->sent = (size_t)offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+static void set_body(struct transfer *t)
+{
+	CURL *c = t->e->client->channel->easy;
+	curl_easy_setopt(c, CURLOPT_POST, 1L);
+	curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)(GRPC_HEAD + pb_length(t->e->request)));
+	curl_easy_setopt(c, CURLOPT_READFUNCTION, on_read);
+	curl_easy_setopt(c, CURLOPT_READDATA, t);
+	curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, on_seek);
+	curl_easy_setopt(c, CURLOPT_SEEKDATA, t);
 }
 
 /* ---- how it went ---- */
@@ -211,7 +243,6 @@ enum exchange_end exchange_run(const struct exchange *e, const struct deadline *
 {
 	struct transfer t = {.e = e};
 	CURL *c = e->client->channel->easy;
-	cleanup_buf struct buf body = {.data = NULL};
 	enum exchange_end end = EXCHANGE_FAILED;
 	t.net = (struct net_transfer){
 		.peer = e->url ? e->url : e->client->profile->server_url,
@@ -222,23 +253,18 @@ enum exchange_end exchange_run(const struct exchange *e, const struct deadline *
 	};
 	grpc_outcome_init(&t.outcome);
 	grpc_frames_init(&t.frames, MODAL_REPLY_MAX, e->on_message, e->arg);
-	buf_init(&body, MODAL_REQUEST_MAX + GRPC_HEAD);
 	curl_easy_reset(c);
 	struct curl_slist *lines = make_lines(e);
-	if (!lines || make_body(e, &body) < 0)
+	if (!lines)
 		crex_error_set(err, CREX_E_MEMORY, "memory ran out");
 	else if (set_server(&t, err) == 0) {
 		curl_easy_setopt(c, CURLOPT_HTTPHEADER, lines);
-		curl_easy_setopt(c, CURLOPT_POST, 1L);
-		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.len);
-		curl_easy_setopt(c, CURLOPT_POSTFIELDS, body.data);
+		set_body(&t);
 		end = perform(&t, deadline, err);
 	}
 	curl_easy_reset(c);
 	free_lines(lines);
 	grpc_frames_deinit(&t.frames);
-	if (body.data)
-		explicit_bzero(body.data, body.len); /* a secret may have been in it */
 	*ret = t.outcome;
 	return end;
 }

@@ -2,7 +2,7 @@
  *
  * Modal knows images by what they are made of: the same lines above the same base are found again without a build, in a
  * fraction of a second. The server is a layer of its own, so that a new server doesn't mean a new pull, nor a new image
- * a new upload. It goes along in the request, as a file of the build's context.
+ * a new upload. It goes along in the request, as a file of the build's context, read as it is sent.
  *
  * A build is followed by its stream of log entries; the hooks are told each line, and the last ones are in the error of
  * a build that fails. The stream ends without a result now and then (Modal closes it every minute): it is opened again
@@ -205,7 +205,8 @@ struct layer {
 	const char *app_id, *builder_version;
 	const struct recipe *recipe; /* NULL: the server's layer */
 	const char *base_id;
-	const struct buf *server;
+	int server;
+	size_t server_size;
 	unsigned auth_type;
 	const char *auth_secret;
 };
@@ -235,7 +236,10 @@ static void write_layer(const struct layer *l, struct pb_writer *w)
 		pb_item(w, 6, "FROM base");
 		pb_item(w, 6, "COPY " SERVER_NAME " " MODAL_SERVER_PATH);
 		pb_item(w, 6, "RUN chmod 755 " MODAL_SERVER_PATH);
-		write_file(w, SERVER_NAME, l->server);
+		size_t file = pb_begin(w, 7);
+		pb_string(w, 1, SERVER_NAME);
+		pb_file(w, 2, l->server, l->server_size);
+		pb_end(w, file);
 	}
 	if (l->auth_secret) {
 		size_t registry = pb_begin(w, 17);
@@ -282,7 +286,7 @@ static int provide_layer(struct modal_deployment *d, const struct layer *l, cons
 	return r;
 }
 
-static int read_server(const char *path, struct buf *ret, struct crex_error *err)
+static int open_server(const char *path, int *ret_fd, size_t *ret_size, struct crex_error *err)
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct stat st;
@@ -292,16 +296,8 @@ static int read_server(const char *path, struct buf *ret, struct crex_error *err
 		return crex_error_set(err, CREX_E_CONFIG,
 				      "%s has %lld bytes; Modal takes files of at most %d with a build (strip it)",
 				      path, (long long)st.st_size, SERVER_MAX);
-	if (buf_reserve(ret, (size_t)st.st_size + 1) < 0)
-		return crex_error_set_errno(err, ENOMEM, NULL);
-	while (ret->len < (size_t)st.st_size) {
-		ssize_t n = read(fd, ret->data + ret->len, (size_t)st.st_size - ret->len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return crex_error_set_errno(err, n < 0 ? errno : EIO, path);
-		ret->len += (size_t)n;
-	}
+	*ret_size = (size_t)st.st_size;
+	*ret_fd = steal_fd(&fd);
 	return 0;
 }
 
@@ -309,9 +305,9 @@ int modal_image_provide(struct modal_deployment *d, const struct recipe *recipe,
 			const struct deadline *deadline, char **ret_id, struct crex_error *err)
 {
 	cleanup_free char *builder_version = NULL, *credentials = NULL, *base_id = NULL;
-	cleanup_buf struct buf program = {.data = NULL};
-	buf_init(&program, SERVER_MAX + 2);
-	if (read_server(server, &program, err) < 0 ||
+	cleanup_fd int program = -1;
+	size_t size = 0;
+	if (open_server(server, &program, &size, err) < 0 ||
 	    modal_builder_version(&d->client, deadline, &builder_version, err) < 0 ||
 	    provide_credentials(d, recipe, deadline, &credentials, err) < 0)
 		return -1;
@@ -330,7 +326,8 @@ int modal_image_provide(struct modal_deployment *d, const struct recipe *recipe,
 		.app_id = d->app_id,
 		.builder_version = builder_version,
 		.base_id = base_id,
-		.server = &program,
+		.server = program,
+		.server_size = size,
 	};
 	return provide_layer(d, &top, deadline, ret_id, err);
 }

@@ -10,13 +10,14 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { VARINT_MAX = 10, FIELD_MAX = 0x1FFFFFFF };
 
 void pb_init(struct pb_writer *w, size_t max)
 {
+	*w = (struct pb_writer){.file = -1};
 	buf_init(&w->out, max);
-	w->failure = 0;
 }
 
 void pb_deinit(struct pb_writer *w)
@@ -99,6 +100,15 @@ void pb_bytes(struct pb_writer *w, unsigned field, const void *data, size_t len)
 		append(w, data, len);
 }
 
+void pb_file(struct pb_writer *w, unsigned field, int fd, size_t len)
+{
+	append_tag(w, field, PB_BYTES);
+	append_varint(w, len);
+	w->file = fd;
+	w->file_at = w->out.len;
+	w->file_len = len;
+}
+
 void pb_item(struct pb_writer *w, unsigned field, const char *text)
 {
 	pb_bytes(w, field, text, strlen(text));
@@ -129,12 +139,46 @@ void pb_end(struct pb_writer *w, size_t begun)
 	unsigned char length[VARINT_MAX];
 	if (w->failure != 0)
 		return;
-	size_t len = w->out.len - begun, n = put_varint(length, len);
+	bool with_file = w->file_len && w->file_at >= begun;
+	size_t len = w->out.len - begun, n = put_varint(length, len + (with_file ? w->file_len : 0));
 	append(w, length, n); /* for the room */
 	if (w->failure != 0)
 		return;
 	memmove(w->out.data + begun + n, w->out.data + begun, len);
 	memcpy(w->out.data + begun, length, n);
+	w->file_at += with_file ? n : 0;
+}
+
+static int copy_file(int fd, size_t at, char *ret, size_t len)
+{
+	while (len) {
+		ssize_t n = pread(fd, ret, len, (off_t)at);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -EIO;
+		at += (size_t)n;
+		ret += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int pb_copy(const struct pb_writer *w, size_t at, char *ret, size_t len)
+{
+	while (len) {
+		bool before = at < w->file_at, inside = !before && at < w->file_at + w->file_len;
+		size_t end = before ? w->file_at : inside ? w->file_at + w->file_len : pb_length(w);
+		size_t n = end - at < len ? end - at : len;
+		if (inside && copy_file(w->file, at - w->file_at, ret, n) < 0)
+			return -EIO;
+		if (!inside)
+			memcpy(ret, w->out.data + (before ? at : at - w->file_len), n);
+		at += n;
+		ret += n;
+		len -= n;
+	}
+	return 0;
 }
 
 int pb_finish(const struct pb_writer *w, struct crex_error *err)

@@ -14,6 +14,9 @@
 struct pb_writer {
 	struct buf out;
 	int failure; /* 0, -ENOSPC, -ENOMEM */
+	/* A file's bytes, which belong in front of the byte `file_at` of out and are read when they are sent. */
+	int file; /* borrowed */
+	size_t file_at, file_len;
 };
 
 void pb_init(struct pb_writer *w, size_t max);
@@ -27,11 +30,21 @@ void pb_double(struct pb_writer *w, unsigned field, double value);
 void pb_string(struct pb_writer *w, unsigned field, const char *text); /* NULL is "" */
 void pb_item(struct pb_writer *w, unsigned field, const char *text);   /* of a repeated field: "" is written too */
 void pb_bytes(struct pb_writer *w, unsigned field, const void *data, size_t len);
+/* The bytes of an open file, one a message; it must stay open and as long as it is until the message is sent. */
+void pb_file(struct pb_writer *w, unsigned field, int fd, size_t len);
 void pb_entry(struct pb_writer *w, unsigned field, const char *key, const char *value); /* of a map<string, string> */
 
 /* A message inside: its fields are what is written between the two. */
 size_t pb_begin(struct pb_writer *w, unsigned field);
 void pb_end(struct pb_writer *w, size_t begun);
+
+static inline size_t pb_length(const struct pb_writer *w)
+{
+	return w->out.len + w->file_len;
+}
+
+/* `len` bytes of the message from `at` on, all there are of both; -EIO when the file lacks them. */
+int pb_copy(const struct pb_writer *w, size_t at, char *ret, size_t len);
 
 /* 0, or -1 with MEMORY or LIMIT when a write has failed. */
 int pb_finish(const struct pb_writer *w, struct crex_error *err);

@@ -206,9 +206,11 @@ def requests_of_a_start(host, generation):
     return methods
 
 
-@pytest.mark.parametrize("generation, tls", MODES)
-@pytest.mark.parametrize("effect", [{"drop_reply": True}, {"cut": {"bytes": 0}}, {"fail": {"status": 9}},
-                                    {"cut": {"bytes": 45}}], ids=str)
+@pytest.mark.parametrize("generation, tls, effect", [
+    *[(*mode, {"drop_reply": True}) for mode in MODES],
+    *[(*mode, effect) for mode in (("v1", False), ("v2", True))
+      for effect in ({"cut": {"bytes": 0}}, {"fail": {"status": 9}}, {"cut": {"bytes": 45}})],
+], ids=str)
 def test_cut_for_good_at_every_request(host, generation, tls, effect):
     """From the Nth request on nothing works while the start is under way; the taking back may succeed."""
     methods = requests_of_a_start(host, generation)

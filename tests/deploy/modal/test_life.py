@@ -1,6 +1,7 @@
 """A sandbox at Modal from its start to its end, against the stand-in."""
 
 import json
+import pathlib
 import re
 import time
 
@@ -281,8 +282,14 @@ def test_a_sandbox_whose_host_is_gone_ends_itself(host):
     until(lambda: host.fixture.live() == [])
 
 
-def test_many_at_once(host):
+def test_a_hundred_at_once(host):
     driver = host.driver()
-    driver.send("parallel", config={"type": "modal"}, n=20)
-    assert len(driver.receive("parallel")) == 20
-    assert host.fixture.live() == []
+    seen = []
+    for _ in range(2):
+        driver.send("parallel", config={"type": "modal"}, n=100)
+        assert len(driver.receive("parallel")) == 100
+        assert host.fixture.live() == []
+        status = pathlib.Path(f"/proc/{driver.pid}/status").read_text()
+        seen.append(int(re.search(r"VmHWM:\s+(\d+)", status)[1]))
+    assert host.fixture.state()["repeats"] == 0
+    assert seen[1] < 1.3 * seen[0], "memory grows from one hundred to the next"
