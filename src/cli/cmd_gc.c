@@ -11,7 +11,7 @@ struct gc_options {
 };
 
 static const struct option_row gc_rows[] = {
-	{"all", 'a', OPTION_FLAG, NULL, "all of crex's on this machine, whoever uses it",
+	{"all", 'a', OPTION_FLAG, NULL, "all of crex's, whoever uses it: on this machine, and in the clouds' accounts",
 	 offsetof(struct gc_options, all), NULL},
 };
 

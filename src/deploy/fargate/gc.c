@@ -1,7 +1,8 @@
 /* deploy/fargate/gc.c: what sandboxes have left in an account, found by its tags; and whether AWS can be used at all.
  *
  * Asked is the region that the environment names. A task belongs to the program in its crex-owner tag; without `all`
- * those are stopped whose program is certainly gone, which only a program on the same machine can tell. With `all` it
+ * those are stopped whose program is certainly gone, which only a program on the same machine can tell. One without an
+ * owner was made to outlive its program. With `all` it
  * is a teardown: every task with our tag, then all that starts have made: task definitions, clusters, security groups
  * and log groups by AWS's list of tagged resources, roles by the path that they are made under. Things in use can't be
  * deleted while a task is still on its way out, so refusals of that kind are waited out. */

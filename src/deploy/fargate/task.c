@@ -33,15 +33,20 @@ static json_t *environment_of(const struct fargate *f)
 			 c->server_sha256 ? c->server_sha256 : "");
 }
 
-static json_t *tags_of(void)
+/* What is to outlive its program is nobody's to sweep. */
+static json_t *tags_of(const struct fargate *f)
 {
+	json_t *tags = fargate_tags();
+	if (f->config.host_timeout < 0 || !tags)
+		return tags;
 	cleanup_free char *owner = owner_of_this_process();
-	json_t *tags = owner ? fargate_tags() : NULL;
 	if (owner)
 		fargate_owner_to_tag(owner);
-	if (tags)
-		json_array_append_new(tags, json_pack("{s:s, s:s}", "key", FARGATE_OWNER_TAG, "value", owner));
-	return tags;
+	json_t *tag = owner ? json_pack("{s:s, s:s}", "key", FARGATE_OWNER_TAG, "value", owner) : NULL;
+	if (json_array_append_new(tags, tag) == 0)
+		return tags;
+	json_decref(tags);
+	return NULL;
 }
 
 int fargate_task_prepare(struct fargate *f, const char *definition, const struct fargate_network *network,
@@ -59,7 +64,7 @@ int fargate_task_prepare(struct fargate *f, const char *definition, const struct
 		f->mark ? f->mark : "", "count", 1, "networkConfiguration", "awsvpcConfiguration", "subnets",
 		network->subnets, "securityGroups", network->groups, "assignPublicIp",
 		f->config.assign_public_ip ? "ENABLED" : "DISABLED", "overrides", "containerOverrides", "name",
-		FARGATE_CONTAINER, "environment", environment_of(f), "tags", tags_of());
+		FARGATE_CONTAINER, "environment", environment_of(f), "tags", tags_of(f));
 	f->run = run && f->mark ? json_dumps(run, JSON_COMPACT) : NULL;
 	return f->run ? 0 : crex_error_set_errno(err, ENOMEM, NULL);
 }

@@ -193,15 +193,19 @@ def test_a_program_that_ends_takes_its_task_along(host):
 
 
 def test_gc_takes_what_a_killed_program_left(host):
-    lost, kept = host.started(host_timeout=None), host.started()
+    lost, kept, detached = host.started(), host.started(), host.started(host_timeout=None)
+    state = detached.detach()
+    assert detached.end() == 0
     os.kill(lost.pid, signal.SIGKILL)
     lost.process.wait()
-    assert len(host.fixture.live()) == 2
+    assert len(host.fixture.live()) == 3
     other = host.driver()
     assert other.gc(type="fargate") == 1
     assert other.steps[0].startswith("fargate task ")
-    until(lambda: len(host.fixture.live()) == 1)
+    until(lambda: len(host.fixture.live()) == 2)
     assert kept.output("echo hi") == "hi\n"
+    other.resume(state=state)
+    assert other.execute(command="echo hi")["output"] == "hi\n"
 
 
 def test_a_sandbox_whose_program_is_gone_ends_itself(host):
