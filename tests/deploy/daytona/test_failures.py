@@ -132,6 +132,7 @@ def test_a_late_creation_is_found(host, daytona):
     daytona.fault("sandbox.create", delayMs=1500)
     driver = host.new()
     assert failing(driver, timeout=1).code == "DEADLINE"
+    until(lambda: any(call["kind"] == "sandbox.create" and call.get("status") == 200 for call in daytona.state()["calls"]))
     assert daytona.live() == []
 
 
