@@ -141,7 +141,7 @@ static int search(struct credentials *c, const struct deadline *d, struct crex_e
 	if (found == 0)
 		found = from_metadata(c, d, err);
 	if (found == 0)
-		return crex_error_set(err, CREX_E_AUTHENTICATION,
+		return crex_error_set(err, CREX_E_CONFIG,
 				      "no AWS credentials: not in the environment (AWS_ACCESS_KEY_ID, "
 				      "AWS_SECRET_ACCESS_KEY), in no profile (~/.aws, AWS_PROFILE), and neither a "
 				      "container's nor an instance's role answers");

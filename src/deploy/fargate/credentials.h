@@ -26,7 +26,8 @@ void credentials_deinit(struct credentials *c);
 
 /* The environment, the profile's files, the container's endpoint, the instance's metadata: the first that has any.
  * Those that end soon are fetched anew; with `renew` (AWS has refused them) any that can be. ret is a copy.
- * Errors: AUTHENTICATION (nowhere any; or they can't be renewed), CONFIG, CONNECTION, CANCELLED, DEADLINE. */
+ * Errors: CONFIG (there are none anywhere), AUTHENTICATION (a place has them and doesn't give them), CONNECTION,
+ * CANCELLED, DEADLINE. */
 int credentials_get(struct credentials *c, bool renew, const struct deadline *d, struct aws_key *ret,
 		    struct crex_error *err);
 

@@ -86,9 +86,9 @@ def test_profiles(host, tmp_path):
 def test_nobody(host):
     with pytest.raises(Failed) as failed:
         check(host, **NOBODY)
-    assert failed.value.code == "AUTHENTICATION"
+    assert failed.value.code == "CONFIG"
     assert "AWS_ACCESS_KEY_ID" in failed.value.message and "AWS_PROFILE" in failed.value.message
-    host.fails(host.new(environment=NOBODY), "AUTHENTICATION", "no AWS credentials")
+    host.fails(host.new(environment=NOBODY), "CONFIG", "no AWS credentials")
 
 
 def container(host, path="credentials"):
