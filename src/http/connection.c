@@ -521,6 +521,18 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	}
 }
 
+/* A client mostly sends right behind its connect: what has come by the time that the next accept finds nothing spares a
+ * turn of the loop, and a connection of one request its place in epoll. An end or an error is left to the loop. */
+void conn_read_now(struct http_exchange *c)
+{
+	int fd;
+	if (c->state != CONN_HEAD || uv_fileno(&c->h.handle, &fd) < 0)
+		return;
+	ssize_t n = recv(fd, c->server->read_buffer, HTTP_READ_SIZE, MSG_DONTWAIT);
+	if (n > 0)
+		conn_feed(c, c->server->read_buffer, (size_t)n);
+}
+
 /* ---- deadlines and drains ---- */
 
 bool conn_is_idle(const struct http_exchange *c)

@@ -107,6 +107,7 @@ void conn_close(struct http_exchange *c); /* aborts what the handler has only ha
 void conn_maybe_free(struct http_exchange *c);
 void conn_linger(struct http_exchange *c);
 void conn_want_reading(struct http_exchange *c, bool on);
+void conn_read_now(struct http_exchange *c); /* of a connection that has just been accepted */
 void conn_drain(struct http_exchange *c);
 bool conn_is_idle(const struct http_exchange *c);
 bool conn_is_late(const struct http_exchange *c,

@@ -102,8 +102,12 @@ int http_listen_tcp(const char *host, unsigned port, int *ret_fd, unsigned *ret_
 	return 0;
 }
 
+/* Only a socket can be: connect refuses a regular file with the same error, and that is somebody's data. */
 static bool is_stale(const union address *a, socklen_t len)
 {
+	struct stat st;
+	if (lstat(a->un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return false;
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	return fd >= 0 && connect(fd, &a->any, len) < 0 && errno == ECONNREFUSED;
 }

@@ -240,8 +240,12 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 	(void)events;
 	if (status < 0)
 		return;
+	struct http_exchange *newest = NULL;
 	for (int i = 0; i < ACCEPT_BURST; i++) {
 		int fd = accept_one(l->fd);
+		if (newest)
+			conn_read_now(newest);
+		newest = NULL;
 		if (fd == -EMFILE || fd == -ENFILE) {
 			if (accept_without_fds(s, l->fd))
 				continue;
@@ -264,9 +268,12 @@ static void on_listener(uv_poll_t *poll, int status, int events)
 			continue;
 		}
 		int error = 0;
-		if (!conn_new(s, fd, l->domain, &error))
+		newest = conn_new(s, fd, l->domain, &error);
+		if (!newest)
 			log_at(s->config.log, LOG_LEVEL_ERROR, "http", NULL, "connection lost: %s", strerror(-error));
 	}
+	if (newest)
+		conn_read_now(newest);
 }
 
 static int domain_of(int fd, int *ret)
