@@ -237,6 +237,21 @@ def test_stale_unix_socket_is_replaced_but_a_live_one_is_not(start, tmp_path):
     assert box.is_alive()["is_alive"] is True
 
 
+@pytest.mark.parametrize("kind", ["file", "link to a file", "link to nothing", "link to a stale socket", "directory"])
+def test_what_is_no_socket_is_not_replaced(tmp_path, kind):
+    path, other = tmp_path / "s.sock", tmp_path / "other"
+    if kind == "link to a stale socket":
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(other))
+    elif kind != "link to nothing":
+        other.write_text("precious")
+    path.mkdir() if kind == "directory" else path.hardlink_to(other) if kind == "file" else path.symlink_to(other)
+    before = path.lstat()
+    result = run("--auth-token", "x", "--unix-socket", str(path))
+    assert result.returncode > 0 and result.stderr.count("\n") == 1 and str(path) in result.stderr
+    assert path.lstat() == before
+
+
 def test_log_level_by_environment(start):
     for level in ("ERROR", "40", "Critical"):
         box = start(env={"SWE_REX_LOG_STREAM_LEVEL": level})
