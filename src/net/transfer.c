@@ -13,9 +13,11 @@
 
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -114,32 +116,52 @@ void net_quiet_end(struct net_quiet *q)
 
 /* --- the transfer --------------------------------------------------------------------------------------------- */
 
-static int wait_ms(double seconds)
+static int wait_ms(double seconds, double most)
 {
-	return seconds < 0 || seconds > 60 ? 60000 : (int)ceil(seconds * 1000);
+	return (int)ceil((seconds < 0 || seconds > most ? most : seconds) * 1000);
 }
 
 /* An HTTP/2 peer may take nothing for a while although its socket does; libcurl 7.88 then polls for writing and is
- * woken at once, again and again. So many rounds in which no byte moves and nothing was waited for are followed by
- * short pauses. */
+ * woken at once, again and again. After some such rounds (no byte moves, nothing was waited for) only input is waited
+ * for, since that is what tells of a wider window. */
 struct spin {
 	curl_off_t moved;
 	unsigned rounds;
 };
 
-enum { SPIN_ROUNDS = 8 };
+enum { SPIN_ROUNDS = 3, SPIN_SOCKETS = 4 };
 #define SPIN_WAIT 0.0001 /* a poll that took longer has waited */
-#define SPIN_PAUSE 0.002
+#define SPIN_PAUSE 0.01	 /* at most, should there be more to do than we know */
 
-static int spin_check(struct spin *s, CURL *easy, double waited, const struct deadline *d, struct crex_error *err)
+static int wait_for_input(CURLM *multi, const struct deadline *d, struct crex_error *err)
+{
+	fd_set in, out, other;
+	struct pollfd fds[SPIN_SOCKETS];
+	struct deadline limited = *d;
+	size_t n = 0;
+	int last = -1;
+	FD_ZERO(&in);
+	FD_ZERO(&out);
+	FD_ZERO(&other);
+	curl_multi_fdset(multi, &in, &out, &other, &last); /* knows none above FD_SETSIZE: then it is the pause alone */
+	for (int fd = 0; fd <= last && n < SPIN_SOCKETS; fd++)
+		if (FD_ISSET(fd, &in))
+			fds[n++] = (struct pollfd){.fd = fd, .events = POLLIN};
+	deadline_limit(&limited, SPIN_PAUSE);
+	deadline_poll(&limited, fds, n, NULL);
+	return deadline_check(d, err);
+}
+
+static int spin_check(struct spin *s, struct net_transfer *t, CURLM *multi, double waited, const struct deadline *d,
+		      struct crex_error *err)
 {
 	curl_off_t up = 0, down = 0;
-	curl_easy_getinfo(easy, CURLINFO_SIZE_UPLOAD_T, &up);
-	curl_easy_getinfo(easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
+	curl_easy_getinfo(t->inner.easy, CURLINFO_SIZE_UPLOAD_T, &up);
+	curl_easy_getinfo(t->inner.easy, CURLINFO_SIZE_DOWNLOAD_T, &down);
 	bool spins = up > 0 && up + down == s->moved && waited < SPIN_WAIT;
 	s->moved = up + down;
 	s->rounds = spins ? s->rounds + 1 : 0;
-	return s->rounds < SPIN_ROUNDS ? 0 : deadline_pause(d, SPIN_PAUSE, err);
+	return s->rounds < SPIN_ROUNDS ? 0 : wait_for_input(multi, d, err);
 }
 
 /* 0: the transfer has ended, in whatever way. */
@@ -159,7 +181,8 @@ static int drive(struct net_transfer *t, CURLM *multi, const struct deadline *d,
 			left = limit;
 		double began = clock_now();
 		if (m == CURLM_OK)
-			m = curl_multi_poll(multi, &cancel, d->cancel ? 1 : 0, wait_ms(left), NULL);
+			m = curl_multi_poll(multi, &cancel, d->cancel ? 1 : 0,
+					    wait_ms(left, t->look_up > 0 ? t->look_up : 60), NULL);
 		if (m != CURLM_OK)
 			return crex_error_set(err, CREX_E_CONNECTION, "the request to %s failed: %s", t->peer,
 					      curl_multi_strerror(m));
@@ -168,7 +191,7 @@ static int drive(struct net_transfer *t, CURLM *multi, const struct deadline *d,
 		if (deadline_left(&limited) == 0)
 			return crex_error_set(err, CREX_E_CONNECTION, "%s gave no answer within %g s", t->peer,
 					      t->limit);
-		if (spin_check(&spin, t->inner.easy, clock_now() - began, d, err) < 0)
+		if (spin_check(&spin, t, multi, clock_now() - began, d, err) < 0)
 			return -1;
 	}
 }

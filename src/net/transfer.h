@@ -48,6 +48,8 @@ struct net_transfer {
 	const char *peer;  /* for messages: "https://name:8000" */
 	bool tls;	   /* https */
 	double limit;	   /* seconds that the peer may take; negative: as long as it likes */
+	double look_up;	   /* seconds between two looks at libcurl although nothing has come; 0: a minute. With HTTP/2
+			    * libcurl 7.88 may have read what it only hands out when it is called again */
 	struct buf *reply; /* gets the body, up to its cap; NULL with on_body */
 	/* Told pieces of the body; other than 0 ends the transfer (CURLE_WRITE_ERROR). */
 	int (*on_body)(void *arg, const char *data, size_t len);
