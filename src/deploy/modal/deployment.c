@@ -172,7 +172,7 @@ static int provide_sandbox(struct modal_deployment *d, const char *image_id, con
 		return -1;
 	crex_deployment_report(&d->base, "Sandbox %s; its logs are at https://modal.com/id/%s", d->sandbox.id,
 			       d->sandbox.id);
-	if (modal_sandbox_tunnel(d, deadline, &d->url, err) < 0 || connect_runtime(d, err) < 0)
+	if (modal_sandbox_tunnel(d, deadline, err) < 0 || connect_runtime(d, err) < 0)
 		return -1;
 	crex_deployment_report(&d->base, "Starting runtime at %s", d->url);
 	struct watch watch = {d, deadline, clock_now() + LOOK_SECONDS};

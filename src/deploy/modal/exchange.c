@@ -16,6 +16,7 @@
 
 #define CLIENT_TYPE "9"
 #define CLIENT_VERSION "1.0.0"
+#define LOOK_UP_SECONDS 0.1
 
 enum { URL_MAX = 4096, HEADER_MAX = 32768 };
 
@@ -247,6 +248,7 @@ enum exchange_end exchange_run(const struct exchange *e, const struct deadline *
 	t.net = (struct net_transfer){
 		.peer = e->url ? e->url : e->client->profile->server_url,
 		.limit = CREX_NO_TIMEOUT,
+		.look_up = LOOK_UP_SECONDS,
 		.on_header = on_header,
 		.on_body = on_body,
 		.arg = &t,

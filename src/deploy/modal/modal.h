@@ -77,9 +77,8 @@ int modal_image_check(const struct modal_deployment *d, const struct recipe *rec
 /* Makes one; d->sandbox is set then. On failure d->creation says whether there may be one all the same. */
 int modal_sandbox_create(struct modal_deployment *d, const char *image_id, const struct deadline *deadline,
 			 struct crex_error *err);
-/* Where its port is reached: "https://host:port". */
-int modal_sandbox_tunnel(struct modal_deployment *d, const struct deadline *deadline, char **ret_url,
-			 struct crex_error *err);
+/* Finds where its port is reached: d->url is "https://host:port" then. */
+int modal_sandbox_tunnel(struct modal_deployment *d, const struct deadline *deadline, struct crex_error *err);
 /* Until there is none. In any state. */
 int modal_sandbox_remove(struct modal_deployment *d, const struct deadline *deadline, struct crex_error *err);
 int modal_sandbox_terminate(struct modal_client *c, const struct modal_sandbox *s, const struct deadline *deadline,

@@ -41,6 +41,37 @@ static const char *method_of(const struct modal_sandbox *s, const char *name, ch
 	return scratch;
 }
 
+/* ---- addresses ---- */
+
+static int read_tunnel(struct crex_str message, int port, char **ret_url)
+{
+	struct crex_str host = {NULL, 0};
+	unsigned outside = 0, inside = 0;
+	struct pb_reader r = pb_read(message);
+	for (struct pb_field f; pb_next(&r, &f);) {
+		if (pb_is_bytes(&f, 1))
+			host = f.bytes;
+		else if (pb_is_uint(&f, 2))
+			outside = (unsigned)f.value;
+		else if (pb_is_uint(&f, 5))
+			inside = (unsigned)f.value;
+	}
+	if (inside != (unsigned)port || host.len == 0 || host.len > 255 || outside < 1 || outside > 65535)
+		return 0;
+	return asprintf(ret_url, "https://%.*s:%u", (int)host.len, host.ptr, outside) < 0 ? -ENOMEM : 1;
+}
+
+/* The tunnel to our port among those of a reply's field 2. 0 when it isn't there. */
+static int find_tunnel(const struct buf *reply, int port, char **ret_url)
+{
+	int found = 0;
+	struct pb_reader r = pb_read((struct crex_str){reply->data, reply->len});
+	for (struct pb_field f; found == 0 && pb_next(&r, &f);)
+		if (pb_is_bytes(&f, 2))
+			found = read_tunnel(f.bytes, port, ret_url);
+	return found;
+}
+
 /* ---- creating ---- */
 
 struct ingredients {
@@ -178,6 +209,8 @@ static int send_creation(struct modal_deployment *d, const struct deadline *dead
 	snprintf(d->sandbox.id, sizeof d->sandbox.id, "%s", id);
 	d->sandbox.v2 = modal_id_is_v2(id);
 	close_creation(c);
+	if (d->sandbox.v2 && !d->url && find_tunnel(&reply, d->config.port, &d->url) < 0)
+		return crex_error_set_errno(err, ENOMEM, NULL);
 	return 0;
 }
 
@@ -207,53 +240,26 @@ int modal_sandbox_create(struct modal_deployment *d, const char *image_id, const
 
 /* ---- tunnels ---- */
 
-static int read_tunnel(struct crex_str message, int port, char **ret_url)
-{
-	struct crex_str host = {NULL, 0};
-	unsigned outside = 0, inside = 0;
-	struct pb_reader r = pb_read(message);
-	for (struct pb_field f; pb_next(&r, &f);) {
-		if (pb_is_bytes(&f, 1))
-			host = f.bytes;
-		else if (pb_is_uint(&f, 2))
-			outside = (unsigned)f.value;
-		else if (pb_is_uint(&f, 5))
-			inside = (unsigned)f.value;
-	}
-	if (inside != (unsigned)port || host.len == 0 || host.len > 255 || outside < 1 || outside > 65535)
-		return 0;
-	return asprintf(ret_url, "https://%.*s:%u", (int)host.len, host.ptr, outside) < 0 ? -ENOMEM : 1;
-}
-
-int modal_sandbox_tunnel(struct modal_deployment *d, const struct deadline *deadline, char **ret_url,
-			 struct crex_error *err)
+int modal_sandbox_tunnel(struct modal_deployment *d, const struct deadline *deadline, struct crex_error *err)
 {
 	char scratch[48], how[640];
-	for (unsigned tries = 0; tries < TUNNEL_TRIES; tries++) {
+	for (unsigned tries = 0; !d->url && tries < TUNNEL_TRIES; tries++) {
 		cleanup_pb struct pb_writer request = {.failure = 0};
 		cleanup_buf struct buf reply = {.data = NULL};
 		struct modal_result result = {.status = MODAL_RUNNING};
-		char *url = NULL;
-		int found = 0;
 		pb_init(&request, 1024);
 		pb_string(&request, 1, d->sandbox.id);
 		pb_float(&request, 2, (float)TUNNEL_SECONDS);
 		if (modal_call(&d->client, method_of(&d->sandbox, "SandboxGetTunnels", scratch, sizeof scratch),
 			       &request, NULL, TUNNEL_SECONDS + MARGIN, deadline, &reply, err) < 0)
 			return -1;
+		int found = find_tunnel(&reply, d->config.port, &d->url);
+		if (found)
+			return found > 0 ? 0 : crex_error_set_errno(err, ENOMEM, NULL);
 		struct pb_reader r = pb_read((struct crex_str){reply.data, reply.len});
-		for (struct pb_field f; found == 0 && pb_next(&r, &f);) {
+		for (struct pb_field f; pb_next(&r, &f);)
 			if (pb_is_bytes(&f, 1))
 				modal_result_read(f.bytes, &result);
-			else if (pb_is_bytes(&f, 2))
-				found = read_tunnel(f.bytes, d->config.port, &url);
-		}
-		if (found < 0)
-			return crex_error_set_errno(err, ENOMEM, NULL);
-		if (found) {
-			*ret_url = url;
-			return 0;
-		}
 		if (result.status > MODAL_SUCCESS && result.status != MODAL_TIMEOUT) {
 			modal_result_describe(&result, how, sizeof how);
 			return crex_error_set(err, CREX_E_DEPLOYMENT_STARTUP, "the sandbox has ended: %s", how);
@@ -261,8 +267,9 @@ int modal_sandbox_tunnel(struct modal_deployment *d, const struct deadline *dead
 		if (deadline_pause(deadline, 0.2 * (1u << tries), err) < 0)
 			return -1;
 	}
-	return crex_error_set(err, CREX_E_DEPLOYMENT_STARTUP, "Modal gives no tunnel to port %d of sandbox %s",
-			      d->config.port, d->sandbox.id);
+	return d->url ? 0
+		      : crex_error_set(err, CREX_E_DEPLOYMENT_STARTUP, "Modal gives no tunnel to port %d of sandbox %s",
+				       d->config.port, d->sandbox.id);
 }
 
 /* ---- is it alive, and its end ---- */

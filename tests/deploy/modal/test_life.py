@@ -115,6 +115,9 @@ def test_which_generation(host):
 
 
 def test_v2_tunnels_are_asked_for_until_they_are_there(host):
+    host.started(generation="v2").stop()
+    assert host.fixture.methods().count("SandboxGetTunnelsV2") == 0, "the creation's reply has them as a rule"
+    host.fixture.fault("SandboxCreateV2", omit=["tunnels"])
     host.fixture.fault("SandboxGetTunnelsV2", omit=["tunnels"])
     host.started(generation="v2").stop()
     assert host.fixture.methods().count("SandboxGetTunnelsV2") == 2
