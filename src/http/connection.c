@@ -30,6 +30,7 @@
 #include "http/internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -353,12 +354,33 @@ void http_reply_static(struct http_exchange *c, int status, const char *static_j
 	start_reply(c, status, strlen(static_json), extra_header);
 }
 
+enum { LOGGED_ID_MAX = 63, LOGGED_PATH_MAX = 127 };
+
+/* The handler logs what it answers, so this layer must say what it answers itself. */
+static void log_refused(const struct http_exchange *c, int status, const char *json)
+{
+	const struct log *log = c->server->config.log;
+	if (!log_enabled(log, LOG_LEVEL_INFO))
+		return;
+	if (c->state == CONN_HEAD) {
+		log_write(log, LOG_LEVEL_INFO, "http", NULL, "refused: %d %s", status, json);
+		return;
+	}
+	struct crex_str given = http_request_id(c);
+	char id[LOGGED_ID_MAX + 1];
+	snprintf(id, sizeof id, "%.*s", (int)(given.len < LOGGED_ID_MAX ? given.len : LOGGED_ID_MAX), given.ptr);
+	log_write(log, LOG_LEVEL_INFO, "http", given.len > 0 ? id : NULL, "refused: %s %.*s %d %s", http_method(c),
+		  (int)(c->path.len < LOGGED_PATH_MAX ? c->path.len : LOGGED_PATH_MAX), c->path.ptr, status, json);
+}
+
 /* An answer of this layer itself; whatever the handler had begun is aborted. */
 static void refuse(struct http_exchange *c, int status, const char *static_json)
 {
 	abort_handler(c);
-	if (c->state == CONN_HEAD || c->state == CONN_BODY)
-		http_reply_static(c, status, static_json, "");
+	if (c->state != CONN_HEAD && c->state != CONN_BODY)
+		return;
+	log_refused(c, status, static_json);
+	http_reply_static(c, status, static_json, "");
 }
 
 /* ---- requests ---- */

@@ -282,6 +282,30 @@ def test_json_log_lines(start):
     assert "s3cret" not in box.server.output
 
 
+def test_refused_requests_are_logged(start):
+    """Those too that are answered before anything can handle them."""
+    box = start("--log-level", "info", "--max-body", "1K", "--max-header", "8K", "--header-timeout", "1", "--idle-timeout", "1")
+
+    def refused(data, end=False):
+        with Wire(box.server.connect()) as wire:
+            wire.send(data)
+            if end:
+                wire.sock.shutdown(socket.SHUT_WR)
+            return wire.reply().status
+
+    head = b"POST /execute HTTP/1.1\r\nX-API-Key: s3cret\r\nX-Request-ID: known\r\nContent-Length: %d\r\n\r\n"
+    assert refused(b"not HTTP\r\n\r\n") == 400
+    assert refused(b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\n\r\n") == 431
+    assert refused(head % 2000) == 413
+    assert refused(head % 500 + b"{", end=True) == 400
+    assert refused(b"GET /is_alive HT") == 408
+    said = [line for line in box.server.output.splitlines() if "refused" in line]
+    assert ["431" in said[1], "408" in said[4]] == [True, True] and len(said) == 5, said
+    assert [re.findall(r"\[(.*?)\]|(POST /execute \d+)", line) for line in said[2:4]] == [
+        [("known", ""), ("", "POST /execute 413")], [("known", ""), ("", "POST /execute 400")]], said
+    assert "s3cret" not in box.server.output
+
+
 def test_startup_is_quick(start):
     """No figure here (bench has it): only that nothing waits for a second."""
     began = time.monotonic()
