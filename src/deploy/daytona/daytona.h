@@ -24,6 +24,38 @@ struct daytona_sandbox {
 };
 void daytona_sandbox_forget(struct daytona_sandbox *s);
 
+struct daytona_deployment {
+	struct crex_deployment base;
+	struct crex_daytona_config config; /* owned, by daytona_schema */
+	struct daytona_account account;
+
+	/* of one sandbox, from its creation until it is gone */
+	struct daytona_sandbox sandbox;
+	char token[DAYTONA_TOKEN_SIZE];
+	char *url, *header; /* where its server is reached */
+	struct crex_runtime *rt;
+	struct heartbeat *heart;
+};
+
+static inline struct daytona_deployment *daytona_of(struct crex_deployment *d)
+{
+	return (struct daytona_deployment *)d;
+}
+
+/* ---- life.c: the slots of a deployment ---- */
+
+int daytona_start(struct crex_deployment *d, const struct crex_call *call, struct crex_error *err);
+int daytona_stop(struct crex_deployment *d, const struct crex_call *call, struct crex_error *err);
+int daytona_is_alive(struct crex_deployment *d, const struct crex_call *call, struct crex_is_alive *ret,
+		     struct crex_error *err);
+int daytona_logs(struct crex_deployment *d, const struct crex_call *call, struct crex_text *ret,
+		 struct crex_error *err);
+struct crex_runtime *daytona_runtime(struct crex_deployment *d);
+/* The runtime of what url, header and token lead to, kept alive from now on. */
+int daytona_attach(struct daytona_deployment *d, struct crex_error *err);
+/* The opposite; nothing is asked of anybody. */
+void daytona_let_go(struct daytona_deployment *d);
+
 /* ---- sandbox.c ---- */
 
 /* Makes one; s->id is set then. On failure s says whether there may be one all the same. */
