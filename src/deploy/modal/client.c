@@ -104,9 +104,19 @@ static int refused(struct modal_client *c, const char *method, struct grpc_outco
 			      grpc_status_name(o->status), *o->message ? ": " : "", o->message, hint);
 }
 
+/* ALREADY_EXISTS is not among these: what exists may be what an earlier try has made. */
 bool modal_was_refused(const struct modal_client *c)
 {
-	return c->status > GRPC_OK && !grpc_is_transient(c->status);
+	switch (c->status) {
+	case GRPC_INVALID_ARGUMENT:
+	case GRPC_NOT_FOUND:
+	case GRPC_PERMISSION_DENIED:
+	case GRPC_RESOURCE_EXHAUSTED:
+	case GRPC_FAILED_PRECONDITION:
+	case GRPC_UNIMPLEMENTED:
+	case GRPC_UNAUTHENTICATED: return true;
+	default: return false;
+	}
 }
 
 /* ---- one call ---- */

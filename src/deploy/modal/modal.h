@@ -16,7 +16,7 @@
 #define MODAL_TAG_BOOT "crex-boot"
 #define MODAL_TAG_PROCESS "crex-process"
 
-enum { MODAL_ID_SIZE = 128, MODAL_TOKEN_SIZE = 33, MODAL_ARCHITECTURES = 1 };
+enum { MODAL_ID_SIZE = 128, MODAL_TOKEN_SIZE = 33 };
 
 /* A sandbox as seen from outside. */
 struct modal_sandbox {
@@ -109,7 +109,7 @@ int modal_logs(struct modal_client *c, const struct modal_sandbox *s, const stru
 
 /* The tags of a sandbox that belongs to this process; with `kept` it belongs to none. */
 void modal_tags_write(struct pb_writer *w, unsigned field, const char *id, bool kept, const json_t *more);
-/* Ends every running sandbox of the app with this tag; ret_n may be NULL. */
+/* Ends every running sandbox of the app with this tag. */
 int modal_sweep_tag(struct modal_client *c, const char *app_id, const char *tag, const char *value,
 		    const struct deadline *deadline, struct crex_error *err);
 int modal_gc(bool all, void (*report)(void *arg, const char *what), void *report_arg, const struct crex_call *call,

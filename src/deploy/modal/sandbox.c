@@ -326,13 +326,16 @@ int modal_sandbox_terminate(struct modal_client *c, const struct modal_sandbox *
 	return 0;
 }
 
-/* A creation that Modal refuses when it is sent again has made nothing, the first time neither. */
+/* 1: there may be a sandbox, 0: there was no creation. One that Modal refuses when it is sent again has made nothing
+ * the first time either, as a rule; what says that a sandbox of the name exists may speak of ours. Its tag tells. */
 static int find_out(struct modal_deployment *d, const struct deadline *deadline, struct crex_error *err)
 {
 	if (!d->creation.method)
 		return 0;
 	if (send_creation(d, deadline, err) == 0)
 		return 1;
+	if (d->client.status == GRPC_ALREADY_EXISTS)
+		close_creation(&d->creation);
 	if (d->creation.method)
 		return crex_error_prefix(err, "whether a sandbox was made is not known: ");
 	crex_error_clear(err);

@@ -287,6 +287,15 @@ def test_a_key_that_is_not_honoured(host):
     assert host.fixture.live() == []
 
 
+def test_a_name_that_our_own_sandbox_has(host):
+    """Its creation's reply was lost, and a repeat is told that the name is taken."""
+    driver = host.new(modal_sandbox_kwargs={"name": "box"})
+    host.fixture.fault("SandboxCreate", drop_reply=True)
+    host.fixture.fault("SandboxCreate", times=2, fail={"status": 6, "message": "a sandbox named box runs already"})
+    host.fails(driver, "DEPLOYMENT_STARTUP", "named box")
+    assert host.fixture.state()["created"] > 0
+
+
 # ---- secrets ----
 
 
