@@ -117,6 +117,15 @@ def test_syntax_error_runs_nothing(sh, tmp_path, command):
     assert sh.out("echo next") == "next\n"
 
 
+def test_unterminated_heredoc_is_told_by_the_lines_of_the_command(sh):
+    for lines in (0, 2):
+        with pytest.raises(BashIncorrectSyntaxError) as caught:
+            sh("true\n" * lines + "cat <<EOF\nx\n")
+        said = caught.value.extra_info["bash_stderr"]
+        assert re.fullmatch(rf"bash: (line {lines + 2}: )?warning: here-document at line {lines + 1} delimited by end-of-file "
+                            r"\(wanted `EOF'\)\nbash: syntax error: unexpected end of file\n", said), said
+
+
 def test_syntax_error_says_what_bash_says(sh):
     with pytest.raises(BashIncorrectSyntaxError) as caught:
         sh("if true; then echo; done")

@@ -49,16 +49,20 @@ static void reply(struct syntax_check *check, const char *out, size_t out_len, c
 	free(check);
 }
 
-/* Without the lines that quote our wrapping. */
-static void reply_own(struct syntax_check *check)
+/* Without the lines that quote our wrapping. That a here-document has no end is only a warning to `bash -n`: its lines
+ * are counted from the command's first, those of the session's own warning from the wrapping's. */
+static void reply_own(struct syntax_check *check, const char *warnings, size_t warnings_len)
 {
+	static const char warning[] = ": warning: here-document at line ";
 	cleanup_buf struct buf kept;
 	buf_init(&kept, 1UL << 30);
+	buf_append(&kept, warnings, warnings_len);
 	const char *p = check->own_message ? check->own_message : "", *end = p + check->own_len;
 	while (p < end) {
 		const char *nl = memchr(p, '\n', (size_t)(end - p));
 		size_t n = nl ? (size_t)(nl + 1 - p) : (size_t)(end - p);
-		if (!memmem(p, n, "\\builtin", 8) && !memmem(p, n, "__crex", 6))
+		bool known = warnings_len > 0 && memmem(p, n, warning, sizeof warning - 1);
+		if (!known && !memmem(p, n, "\\builtin", 8) && !memmem(p, n, "__crex", 6))
 			remove_all(&kept, p, n, "eval: ");
 		p += n;
 	}
@@ -69,7 +73,7 @@ static void checked_cb(void *arg, struct crex_error *err, struct crex_execute_re
 {
 	struct syntax_check *check = arg;
 	if (err || res->exit_code == 0 || res->err_len == 0)
-		reply_own(check);
+		reply_own(check, err ? "" : res->err, err ? 0 : res->err_len);
 	else
 		reply(check, res->out, res->out_len, res->err, res->err_len);
 }
@@ -88,7 +92,7 @@ static void reply_syntax_error(struct session *s, struct session_job *job)
 	}
 	*check = (struct syntax_check){job, steal_ptr(obs.output), obs.output_len};
 	if (job->req.command.len > ARG_MAX_LEN) {
-		reply_own(check);
+		reply_own(check, "", 0);
 		return;
 	}
 	struct crex_str argv[] = {CREX_STR("bash"), CREX_STR("-O"), CREX_STR("extglob"),
