@@ -265,13 +265,19 @@ CREX_API int crex_runtime_upload(struct crex_runtime *rt, const struct crex_uplo
 /* Closes every session; the runtime can be used on. */
 CREX_API int crex_runtime_close(struct crex_runtime *rt, const struct crex_call *call, struct crex_error *err);
 
-/* Ends a local runtime with all it runs; leaves a server that a remote runtime talks to alone. NULL is fine; returns
- * NULL. No call may be under way. */
+/* Ends a local runtime with all it runs, and with what ended commands and sessions of it have left in the background,
+ * however far it has detached itself. (Such a process is known by a soft RLIMIT_LOCKS, which Linux enforces no more.
+ * Not found are those that have changed this limit and then detached themselves, and any where it can't be set: a hard
+ * limit of locks, or a kernel that has none.) Leaves a server that a remote runtime talks to alone. NULL is fine;
+ * returns NULL. No call may be under way. */
 CREX_API struct crex_runtime *crex_runtime_free(struct crex_runtime *rt);
 
 /* The engine inside this process: bash sessions and commands as children of the caller. A thread of its own serves it.
- * The program's other children and its signal handlers are left alone. In turn the program waits for children of its
- * own only: who takes all (waitpid(-1)) takes the exit codes of commands. */
+ * The program's other children and its signal handlers are left alone. In turn the program should wait for children of
+ * its own only. One that waits for all (waitpid(-1)), or ignores SIGCHLD, may take the runtime's: since Linux 6.15 the
+ * exit code is found all the same; before, crex_runtime_execute fails with NO_EXIT_CODE, and a session's end has no
+ * exit code (has_exit_code false). Below Linux 5.3 the runtime has a handler for
+ * SIGCHLD, from its first command on. */
 struct crex_local_runtime_config {
 	size_t max_sessions; /* 0: the server's default */
 	size_t max_output;   /* bytes of output kept for one command; 0: the server's default */

@@ -10,13 +10,20 @@
 /* The resource whose soft limit says it. */
 #define PROC_ORIGIN_RESOURCE RLIMIT_LOCKS
 
-/* The limit that the root of this id (roots.h) is to have. What it is now, where it can't be used for this. */
-struct rlimit proc_origin_limit(int64_t id);
+/* A group of roots that can be told from all others of this machine; never 0. */
+uint64_t proc_origin_new_group(void);
+
+/* What all processes that descend from this root (roots.h) bear. group 0: this process's own. */
+uint64_t proc_origin_mark(uint64_t group, int64_t id);
+uint64_t proc_origin_group(uint64_t mark);
+
+/* The limit that the root of this mark is to have. What it is now, where it can't be used for this. */
+struct rlimit proc_origin_limit(uint64_t mark);
 
 /* Whether roots get such a limit: then a process without one is of no root. */
 bool proc_origin_usable(void);
 
-/* The id of the root that this process descends from; 0: not known. -1: that of another process than this one. */
-int64_t proc_origin_read(pid_t pid);
+/* The mark that this process bears; 0: none is known. */
+uint64_t proc_origin_read(pid_t pid);
 
 #endif

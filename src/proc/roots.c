@@ -13,6 +13,7 @@
  * The lock is held for a few system calls at most, never across a blocking one. */
 #include "proc/roots.h"
 
+#include "proc/origin.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,6 +30,7 @@ enum { ENDED_MAX = 1024 };
 
 struct root {
 	int64_t id;
+	uint64_t group;
 	pid_t pid; /* 0: being cloned */
 	const pid_t *early;
 	uint64_t start, end;
@@ -110,11 +112,12 @@ static void end(struct root *r, pid_t pid)
 	struct root *slot = &table.ended[table.n_ended++ % ENDED_MAX];
 	if (slot->end > table.forgotten_end)
 		table.forgotten_end = slot->end;
-	*slot = (struct root){.id = r->id, .pid = pid, .start = r->start, .end = proc_roots_now(), .pidfd = -1};
+	*slot = (struct root){
+		.id = r->id, .group = r->group, .pid = pid, .start = r->start, .end = proc_roots_now(), .pidfd = -1};
 	drop(r);
 }
 
-int64_t proc_roots_begin(const pid_t *early)
+int64_t proc_roots_begin(const pid_t *early, uint64_t group)
 {
 	proc_roots_lock();
 	if (table.n_alive == table.cap) {
@@ -128,7 +131,8 @@ int64_t proc_roots_begin(const pid_t *early)
 		table.cap = cap;
 	}
 	int64_t id = ++table.last_id;
-	table.alive[table.n_alive++] = (struct root){.id = id, .early = early, .start = proc_roots_now(), .pidfd = -1};
+	table.alive[table.n_alive++] =
+		(struct root){.id = id, .group = group, .early = early, .start = proc_roots_now(), .pidfd = -1};
 	proc_roots_unlock();
 	return id;
 }
@@ -270,14 +274,14 @@ enum proc_root_state proc_roots_state(pid_t root)
 	return find_ended(root) ? PROC_ROOT_ENDED : PROC_ROOT_UNKNOWN;
 }
 
-bool proc_roots_identity(pid_t root, int64_t *ret_id, uint64_t *ret_start)
+bool proc_roots_identity(pid_t root, uint64_t *ret_mark, uint64_t *ret_start)
 {
 	const struct root *r = find_pid(root);
 	if (!r)
 		r = find_ended(root);
 	if (!r)
 		return false;
-	*ret_id = r->id;
+	*ret_mark = proc_origin_mark(r->group, r->id);
 	*ret_start = r->start - r->start % TICK_NS;
 	return true;
 }

@@ -17,8 +17,8 @@
 
 /* A root is registered before it is cloned: a killer in another thread must never take a newborn root for an orphan.
  * `early` is where the child itself writes its pid as its first act (it shares our memory), alive until started or
- * cancel; may be NULL. Returns an id > 0 or -ENOMEM. */
-int64_t proc_roots_begin(const pid_t *early);
+ * cancel; may be NULL. group: as in struct proc_spec. Returns an id > 0 or -ENOMEM. */
+int64_t proc_roots_begin(const pid_t *early, uint64_t group);
 /* pidfd: of the child, CLOEXEC, the table's from here on; -1: none. */
 void proc_roots_started(int64_t id, pid_t pid, int pidfd);
 /* The pidfd of a living root, now the caller's; -1: none. */
@@ -46,8 +46,8 @@ void proc_roots_unlock(void);
 
 enum proc_root_state { PROC_ROOT_UNKNOWN, PROC_ROOT_ALIVE, PROC_ROOT_ENDED };
 enum proc_root_state proc_roots_state(pid_t root);
-/* The id of the root and its start, rounded down as in struct proc_stat. False: unknown. */
-bool proc_roots_identity(pid_t root, int64_t *ret_id, uint64_t *ret_start);
+/* The mark of the root (origin.h) and its start, rounded down as in struct proc_stat. False: unknown. */
+bool proc_roots_identity(pid_t root, uint64_t *ret_mark, uint64_t *ret_start);
 /* Is pid (a direct child, alive or zombie) a root, or possibly a newborn one? start: its start in ns since boot. */
 bool proc_roots_is_root(pid_t pid, uint64_t start);
 bool proc_roots_adopting(void);

@@ -177,9 +177,12 @@ int proc_scan_read(struct proc_scan *scan, const struct proc_scan *stopped)
 		if (e->d_name[0] < '1' || e->d_name[0] > '9')
 			continue;
 		struct proc_stat s;
-		int r = carry(stopped, e->d_name, &s) ? 1 : read_one(dirfd(dir), e->d_name, &s);
+		bool carried = carry(stopped, e->d_name, &s);
+		int r = carried ? 1 : read_one(dirfd(dir), e->d_name, &s);
 		if (r == 0)
 			continue;
+		if (r > 0 && !carried && scan->found)
+			scan->found(scan->found_arg, &s);
 		sorted = sorted && (scan->n == 0 || scan->items[scan->n - 1].pid < s.pid);
 		r = r < 0 ? r : add(scan, &s);
 		if (r < 0)

@@ -24,6 +24,9 @@ struct proc_scan {
 	struct proc_stat *items; /* owned; ascending by pid */
 	size_t n, cap;
 	bool unresolved; /* some parent ended while we looked: its children were not found below anything */
+	/* Told of each process in the moment in which it is found; NULL: nobody. */
+	void (*found)(void *arg, struct proc_stat *s);
+	void *found_arg;
 };
 
 /* Parses the text of /proc/<pid>/stat. False when it is cut short or none. */

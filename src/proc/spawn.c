@@ -288,7 +288,7 @@ static void run_probe(void)
 	kernel_sigset all, before;
 	memset(all, 0xff, sizeof all);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all);
-	int64_t id = proc_roots_begin(NULL);
+	int64_t id = proc_roots_begin(NULL, 0);
 	pid_t pid = id < 0 ? -ENOMEM : clone_on_stack(probe_child, (void *)(uintptr_t)&mark, SIGCHLD, NULL);
 	/* When nothing can be cloned now the pipe is the answer that is right in any case. */
 	probe.memory_is_shared = mark != 0;
@@ -334,12 +334,12 @@ int proc_spawn(const struct proc_spec *spec, pid_t *ret_pid, enum proc_stage *re
 		}
 		call.pipe_fd = report_write;
 	}
-	int64_t id = proc_roots_begin(probe.memory_is_shared ? &call.child : NULL);
+	int64_t id = proc_roots_begin(probe.memory_is_shared ? &call.child : NULL, spec->group);
 	if (id < 0) {
 		*ret_stage = PROC_STAGE_FORK;
 		return (int)id;
 	}
-	call.origin = proc_origin_limit(id);
+	call.origin = proc_origin_limit(proc_origin_mark(spec->group, id));
 	kernel_sigset all, before;
 	memset(all, 0xff, sizeof all);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, all, before, sizeof all);

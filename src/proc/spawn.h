@@ -8,6 +8,7 @@
 #define PROC_SPAWN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct proc_spec {
@@ -22,6 +23,7 @@ struct proc_spec {
 	int next_fd;		 /* becomes extra_target + 1; -1: none; only beside extra_fd */
 	bool controlling_tty;	 /* fd0 is a pty slave and becomes the controlling terminal */
 	bool subreaper;		 /* the child adopts the orphans of its own tree */
+	uint64_t group; /* who may end all that descends from it (proc_tree_kill_group); 0: nobody in particular */
 };
 
 enum proc_stage { PROC_STAGE_NONE, PROC_STAGE_FORK, PROC_STAGE_CHDIR, PROC_STAGE_EXEC, PROC_STAGE_SETUP };

@@ -12,6 +12,11 @@
  * no other root (roots.h); and all below these. When in doubt a process is left alone: never is one of another tree
  * killed.
  *
+ * A group (origin.h) has no root: whoever bears it is taken, and all below. These are children of others, who may reap
+ * them at any time, so they are signalled by descriptors, after another look at what the descriptor means. Each is
+ * stopped as it is found. One that does nothing but hand itself on to a child may still escape, for a while or for
+ * good.
+ *
  * While the root lives a scan follows the lists of children below it, so that a kill costs what its own tree is worth
  * and hundreds of them at once don't read all of /proc each. A large tree, an ended root, and a kernel without such
  * lists get scans of everything. The root's own list is complete in the last round: it is stopped, and whoever was on
@@ -34,6 +39,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,8 +51,11 @@ enum { NARROW_MAX = 256, ROUNDS_BEFORE_HASTE = 8 };
 
 struct killer {
 	pid_t self;
-	pid_t root;	 /* 0: everything below this process */
-	int64_t root_id; /* -1: unknown */
+	pid_t root;	    /* 0: everything below this process, or the group */
+	uint64_t root_mark; /* 0: unknown */
+	uint64_t group;	    /* 0: none */
+	uint64_t since;	    /* no member of the group is older */
+	bool missed;	    /* who might be of the group has ended before it could be known */
 	bool keep_root;
 	const struct proc_tree_mark *marks;
 	size_t n_marks;
@@ -131,10 +140,15 @@ static bool holds_file(const struct killer *k, pid_t pid)
 
 static enum proc_relation relation_of(const struct killer *k, pid_t pid)
 {
-	int64_t origin = proc_origin_read(pid);
-	if (origin > 0)
-		return origin == k->root_id ? PROC_RELATION_OWN : PROC_RELATION_OTHER;
+	uint64_t mark = proc_origin_read(pid);
+	if (mark != 0)
+		return mark == k->root_mark ? PROC_RELATION_OWN : PROC_RELATION_OTHER;
 	return holds_file(k, pid) ? PROC_RELATION_OWN : PROC_RELATION_UNKNOWN;
+}
+
+static bool bears_group(const struct killer *k, pid_t pid)
+{
+	return proc_origin_group(proc_origin_read(pid)) == k->group;
 }
 
 static bool is_unreaped(void *arg, pid_t pid)
@@ -156,6 +170,13 @@ static void push_children(struct killer *k, const struct proc_stat *s)
 {
 	for (uint32_t i = s->first_child; i; i = k->now.items[i - 1].next_sibling)
 		push(k, &k->now.items[i - 1]);
+}
+
+static void push_group(struct killer *k)
+{
+	for (size_t i = 0; i < k->now.n; i++)
+		if (k->now.items[i].relation == PROC_RELATION_OWN)
+			push(k, &k->now.items[i]);
 }
 
 static bool is_orphan(const struct killer *k, const struct proc_stat *s)
@@ -197,15 +218,45 @@ static void push_orphans(struct killer *k)
 	}
 }
 
+/* A process that has changed its limit is known by its parent alone: its number has to do, as in a tree. */
+static bool signal_member(const struct killer *k, const struct proc_stat *s, int sig)
+{
+	if (k->group == 0 || s->relation != PROC_RELATION_OWN)
+		return kill(s->pid, sig) == 0;
+	cleanup_fd int pidfd = (int)syscall(SYS_pidfd_open, s->pid, 0);
+	if (pidfd < 0)
+		return errno != ESRCH && kill(s->pid, sig) == 0;
+	/* whom the descriptor means lives on only if it is the one whose mark was read */
+	return bears_group(k, s->pid) && syscall(SYS_pidfd_send_signal, pidfd, sig, NULL, 0) == 0;
+}
+
+/* Stopped in the moment in which it is found: it may be about to hand on what it does to a child, and end. */
+static void on_found(void *arg, struct proc_stat *s)
+{
+	struct killer *k = arg;
+	if (s->start < k->since || !proc_stat_is_alive(s))
+		return;
+	s->relation = PROC_RELATION_OWN;
+	if (signal_member(k, s, SIGSTOP) || bears_group(k, s->pid))
+		return;
+	s->relation = PROC_RELATION_UNKNOWN;
+	if (kill(s->pid, 0) < 0 && errno == ESRCH)
+		k->missed = true;
+}
+
 /* Takes the lock for moments only: there may be hundreds of orphans, with hundreds of files. Where orphans don't come
  * to us they may be anybody's children by now. */
 static void read_marks(struct killer *k)
 {
+	if (k->group != 0) {
+		k->now.unresolved = k->missed; /* marks tell members without their parents */
+		return;
+	}
 	proc_roots_lock();
 	bool needed = k->root != 0 && !root_is_alive(k), adopting = proc_roots_adopting();
 	uint64_t start = 0;
-	k->root_id = -1;
-	proc_roots_identity(k->root, &k->root_id, &start);
+	k->root_mark = 0;
+	proc_roots_identity(k->root, &k->root_mark, &start);
 	proc_roots_unlock();
 	k->marks_read = needed && !k->narrow;
 	if (k->marks_read)
@@ -231,7 +282,9 @@ static bool find_members(struct killer *k)
 	if (k->root != 0 && !k->root_alive && !k->marks_read)
 		return false;
 	const struct proc_stat *top = proc_scan_find(&k->now, k->root_alive ? k->root : k->self);
-	if (k->root_alive || k->root == 0)
+	if (k->group != 0)
+		push_group(k);
+	else if (k->root_alive || k->root == 0)
 		push_children(k, top);
 	else
 		push_orphans(k);
@@ -250,6 +303,7 @@ static int look(struct killer *k, bool all_stopped)
 	k->now = swap;
 	uint64_t give_up = monotonic() + SCAN_RETRY_NS;
 	for (;;) {
+		k->missed = false;
 		int r = k->narrow ? proc_scan_read_below(&k->now, k->root, NARROW_MAX)
 				  : proc_scan_read(&k->now, all_stopped ? &k->before : NULL);
 		if (r == -E2BIG) {
@@ -297,7 +351,7 @@ static struct round signal_members(struct killer *k, bool kill_them)
 			round.alive++;
 			continue;
 		}
-		if (kill(s->pid, kill_them ? SIGKILL : SIGSTOP) < 0)
+		if (!signal_member(k, s, kill_them ? SIGKILL : SIGSTOP))
 			continue; /* gone, or not ours to signal: waiting for it would be in vain */
 		round.alive++;
 		round.fresh += !known;
@@ -328,10 +382,11 @@ static int sweep(struct killer *k)
 	__attribute__((cleanup(restore_nice), unused)) int nice_value = getpriority(PRIO_PROCESS, (id_t)gettid());
 	uint64_t give_up = monotonic() + LIMIT_NS;
 	bool kill_them = false, hasty = false;
-	int rounds = 0, stop_rounds = 0, clean = 0, quiet = 0;
+	/* what a mark tells needs no second look */
+	int rounds = 0, stop_rounds = 0, clean = 0, quiet = 0, clean_rounds = k->group != 0 ? 1 : CLEAN_ROUNDS;
 	long pause = PAUSE_MIN_NS;
 	k->narrow = k->root != 0 && proc_scan_lists_children();
-	while (clean < CLEAN_ROUNDS && quiet < QUIET_ROUNDS && monotonic() < give_up) {
+	while (clean < clean_rounds && quiet < QUIET_ROUNDS && monotonic() < give_up) {
 		int r = look(k, !kill_them);
 		if (r < 0)
 			return r;
@@ -394,6 +449,18 @@ int proc_tree_kill_all(void)
 {
 	__attribute__((cleanup(killer_deinit))) struct killer k = {.self = getpid()};
 	int r = sweep(&k);
+	return r < 0 ? r : k.n_killed;
+}
+
+int proc_tree_kill_group(uint64_t group, uint64_t since)
+{
+	/* /proc rounds a start down to a tick, and its clock's may be one behind */
+	uint64_t slack = UINT64_C(20000000);
+	__attribute__((cleanup(killer_deinit))) struct killer k = {
+		.self = getpid(), .group = group, .since = since > slack ? since - slack : 0};
+	k.now.found = k.before.found = on_found;
+	k.now.found_arg = k.before.found_arg = &k;
+	int r = proc_origin_usable() ? sweep(&k) : 0;
 	return r < 0 ? r : k.n_killed;
 }
 

@@ -10,6 +10,7 @@
 #define PROC_TREE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -37,5 +38,10 @@ int proc_tree_kill_marked_async(uv_loop_t *loop, pid_t root, bool keep_root, con
 
 /* Kills every descendant of this process (server's end). Synchronous. */
 int proc_tree_kill_all(void);
+
+/* Kills whatever descends from roots of this group (struct proc_spec) and all below that, wherever it has gone: orphans
+ * that have come to another process too. proc_origin_new_group() makes groups; since: proc_roots_now() of a moment
+ * before the group's first root. Nothing is found where origin.h can't mark processes. Synchronous. */
+int proc_tree_kill_group(uint64_t group, uint64_t since);
 
 #endif

@@ -220,6 +220,98 @@ static void test_many_runtimes(void **state)
 	assert_int_equal(errno, ECHILD);
 }
 
+/* What has left everything behind that could tell whose it is; its pid is the last line that was printed. */
+#define DAEMON "(setsid env -i sleep 1000 </dev/null >/dev/null 2>&1 & echo $!)"
+
+static pid_t daemon_of_execution(struct crex_runtime *rt)
+{
+	struct crex_execute_result res = CREX_EXECUTE_RESULT_INIT;
+	assert_int_equal(run_shell(rt, DAEMON, &res, NULL), 0);
+	pid_t pid = (pid_t)strtol(res.out, NULL, 10);
+	crex_execute_result_clear(&res);
+	return pid;
+}
+
+static pid_t daemon_of_stream(struct crex_runtime *rt)
+{
+	const struct crex_str script = CREX_STR(DAEMON);
+	struct crex_stream_request req = CREX_STREAM_REQUEST_INIT;
+	struct crex_stream_event event;
+	struct crex_stream *s;
+	char text[32] = "";
+	req.command = (struct crex_str_list){&script, 1};
+	req.shell = true;
+	assert_int_equal(crex_runtime_open_stream(rt, &req, NULL, &s, NULL), 0);
+	while (crex_stream_read(s, &event, NULL, NULL) == 0 && event.kind != CREX_STREAM_EXIT)
+		strncat(text, event.data, event.len < 16 ? event.len : 16);
+	crex_stream_free(s);
+	return (pid_t)strtol(text, NULL, 10);
+}
+
+/* The session is gone before its daemon can be. */
+static pid_t daemon_of_session(struct crex_runtime *rt)
+{
+	struct crex_create_session_request create = CREX_CREATE_SESSION_REQUEST_INIT;
+	struct crex_bash_action action = CREX_BASH_ACTION_INIT;
+	struct crex_observation obs = CREX_OBSERVATION_INIT;
+	create.startup_timeout = 30;
+	assert_int_equal(crex_runtime_create_session(rt, &create, NULL, NULL, NULL), 0);
+	action.command = crex_str_of(DAEMON "; exit 0");
+	assert_int_equal(crex_runtime_run_in_session(rt, &action, NULL, &obs, NULL), 0);
+	assert_true(obs.session_ended);
+	pid_t pid = (pid_t)strtol(obs.output, NULL, 10);
+	crex_observation_clear(&obs);
+	return pid;
+}
+
+static bool lives(pid_t pid)
+{
+	char path[32], state = 'X';
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	FILE *file = fopen(path, "re");
+	if (file && fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 'X';
+	if (file)
+		fclose(file);
+	return state != 'X' && state != 'Z';
+}
+
+static void test_daemons_end_with_their_runtime(void **state)
+{
+	(void)state;
+	pid_t (*const leave[])(struct crex_runtime *) = {daemon_of_execution, daemon_of_stream, daemon_of_session};
+	for (size_t i = 0; i < sizeof leave / sizeof *leave; i++) {
+		struct crex_runtime *rt = crex_local_runtime_new(NULL, NULL);
+		pid_t pid = leave[i](rt);
+		assert_true(pid > 1);
+		assert_int_equal(run_shell(rt, "true", NULL, NULL), 0);
+		assert_true(lives(pid) || leave[i] == daemon_of_session);
+		crex_runtime_free(rt);
+		assert_false(lives(pid));
+	}
+}
+
+static void test_daemons_of_others_live(void **state)
+{
+	(void)state;
+	struct crex_runtime *ends = crex_local_runtime_new(NULL, NULL), *stays = crex_local_runtime_new(NULL, NULL);
+	pid_t first = daemon_of_execution(ends), second = daemon_of_execution(stays), child = fork();
+	if (child == 0) {
+		execlp("sleep", "sleep", "1000", NULL);
+		_exit(127);
+	}
+	crex_runtime_free(ends);
+	assert_false(lives(first));
+	assert_true(lives(second));
+	assert_true(lives(child));
+	assert_true(executes(stays, false));
+	crex_runtime_free(stays);
+	assert_false(lives(second));
+	assert_true(lives(child));
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
 static int setup(void **state)
 {
 	static char home[] = "/tmp/crex-host-XXXXXX"; /* the tester's own may have startup files */
@@ -235,9 +327,14 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_signal_is_touched), cmocka_unit_test(test_own_handler),
-		cmocka_unit_test(test_signal_ignored),	     cmocka_unit_test(test_program_waits_for_all),
-		cmocka_unit_test(test_program_forks),	     cmocka_unit_test(test_many_runtimes),
+		cmocka_unit_test(test_no_signal_is_touched),
+		cmocka_unit_test(test_own_handler),
+		cmocka_unit_test(test_signal_ignored),
+		cmocka_unit_test(test_program_waits_for_all),
+		cmocka_unit_test(test_program_forks),
+		cmocka_unit_test(test_many_runtimes),
+		cmocka_unit_test(test_daemons_end_with_their_runtime),
+		cmocka_unit_test(test_daemons_of_others_live),
 	};
 	return cmocka_run_group_tests_name("host", tests, setup, teardown);
 }

@@ -317,6 +317,7 @@ static void spawn(uv_work_t *work)
 			.fd2 = c->merge ? out : errs,
 			.extra_fd = -1,
 			.subreaper = true,
+			.group = e->rt->group,
 		};
 		r = proc_spawn(&spec, &e->job.pid, &e->job.stage);
 	}

@@ -24,7 +24,9 @@ struct local {
 	size_t n_sessions;
 	size_t n_execs;
 	size_t holds;
-	bool closing;
+	uint64_t group, born; /* of all that it starts (proc/spawn.h), and since when */
+	uv_work_t sweep;
+	bool closing, swept;
 	void (*closed)(void *arg);
 	void *closed_arg;
 };

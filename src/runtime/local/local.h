@@ -33,8 +33,9 @@ struct local_config {
 struct local;
 
 struct local *local_new(uv_loop_t *loop, const struct local_config *config); /* NULL: no memory */
-/* Kills every session and execution with its tree; each pending done is called with an error; calls closed when
- * nothing is left and the engine is freed. */
+/* Kills every session and execution with its tree and, unless it adopts orphans (then that is the program's to do),
+ * whatever ended ones have left; each pending done is called with an error; calls closed when nothing is left and the
+ * engine is freed. */
 void local_shutdown(struct local *rt, void (*closed)(void *arg), void *arg);
 
 typedef void (*local_session_fn)(void *arg, struct crex_error *err, struct crex_observation *obs);

@@ -24,6 +24,7 @@ struct start_job {
 	struct session *s;
 	struct buf bootstrap;
 	char **envp; /* owned array of borrowed strings */
+	uint64_t group;
 	/* results */
 	int master, memfd, report_fd;
 	struct proc_tree_mark tty;
@@ -137,6 +138,7 @@ static int start(struct start_job *job)
 		.next_fd = job->memfd, /* SHELL_FD_TEXT_IN */
 		.controlling_tty = true,
 		.subreaper = true,
+		.group = job->group,
 	};
 	return proc_spawn(&spec, &job->pid, &job->stage);
 }
@@ -217,6 +219,7 @@ int session_start(struct session *s, const struct crex_str_list *startup_source)
 	}
 	job->work.data = job;
 	job->s = s;
+	job->group = s->rt->group;
 	job->envp = environment(s->rt->config.envp);
 	if (!job->envp) {
 		buf_deinit(&job->bootstrap);

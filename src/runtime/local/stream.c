@@ -435,6 +435,7 @@ static int start(struct local_stream *s, struct proc_spec *spec)
 	spec->cwd = c->cwd;
 	spec->extra_fd = -1;
 	spec->subreaper = true;
+	spec->group = s->rt->group;
 	int r = proc_spawn(spec, &s->job.pid, &s->job.stage);
 	if (r == -ENOENT && s->any_shell && s->job.stage == PROC_STAGE_EXEC) {
 		spec->file = sh;
