@@ -1,14 +1,16 @@
 /* deploy/remote.c: a server that somebody else has started and will end.
  *
- * start only waits for it to answer. stop leaves the server alone and closes what this deployment may have opened
- * there: a server that is meant for one user has no other sessions. */
+ * start only waits for it to answer. stop leaves the server alone and closes the sessions that this deployment has made
+ * there, in an earlier program too: their names go along when it is detached. */
 #include "deploy/registry.h"
 
 #include "base/cleanup.h"
 #include "base/deadline.h"
 #include "deploy/config.h"
+#include "deploy/own_sessions.h"
 #include "deploy/ready.h"
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 #define START_SECONDS 10.0
@@ -16,8 +18,7 @@
 struct remote_deployment {
 	struct crex_deployment base;
 	struct crex_remote_runtime_config config; /* owned, by remote_schema */
-	struct crex_runtime *rt;		  /* NULL while down */
-	bool was_ready;				  /* there may be sessions of ours */
+	struct crex_runtime *rt;		  /* of own_sessions.c; NULL while down */
 };
 
 #define FIELD(member, kind)                                                                            \
@@ -49,26 +50,29 @@ static struct remote_deployment *of(struct crex_deployment *d)
 	return (struct remote_deployment *)d;
 }
 
+static struct crex_runtime *runtime_new(const struct remote_deployment *d, const json_t *sessions,
+					struct crex_error *err)
+{
+	struct crex_runtime *rt = crex_remote_runtime_new(&d->config, err);
+	return rt ? own_sessions_new(rt, sessions, err) : NULL;
+}
+
 static int start(struct crex_deployment *d, const struct crex_call *call, struct crex_error *err)
 {
 	struct deadline deadline;
 	deadline_begin(&deadline, call);
 	if (call->timeout < 0)
 		deadline_limit(&deadline, START_SECONDS);
-	of(d)->rt = crex_remote_runtime_new(&of(d)->config, err);
-	if (!of(d)->rt)
-		return -1;
-	of(d)->was_ready = wait_until_ready(of(d)->rt, &deadline, NULL, NULL, err) == 0;
-	return of(d)->was_ready ? 0 : -1;
+	of(d)->rt = runtime_new(of(d), NULL, err);
+	return of(d)->rt ? wait_until_ready(of(d)->rt, &deadline, NULL, NULL, err) : -1;
 }
 
 static int stop(struct crex_deployment *d, const struct crex_call *call, struct crex_error *err)
 {
 	(void)err;
-	if (of(d)->rt && of(d)->was_ready)
-		crex_runtime_close(of(d)->rt, call, NULL); /* a server that is gone has no sessions left */
+	if (of(d)->rt)
+		own_sessions_close(of(d)->rt, call);
 	of(d)->rt = crex_runtime_free(of(d)->rt);
-	of(d)->was_ready = false;
 	return 0;
 }
 
@@ -83,17 +87,17 @@ static void remote_free(struct crex_deployment *d)
 	free(d);
 }
 
-/* What a config holds is also all that is needed to come back. */
+/* What a config holds, and the sessions, are all that is needed to come back. */
 static int detach(struct crex_deployment *d, struct crex_text *ret_state, struct crex_error *err)
 {
 	const struct crex_remote_runtime_config *c = &of(d)->config;
 	json_t *headers = c->headers ? json_array() : json_null();
 	for (const char *const *h = c->headers; h && *h; h++)
 		json_array_append_new(headers, json_string(*h));
-	json_t *state =
-		json_pack("{s:s?, s:s, s:o, s:f, s:s?, s:s?, s:o, s:i}", "auth_token", c->auth_token, "host", c->host,
-			  "port", c->port ? json_integer(c->port) : json_null(), "timeout", c->timeout, "unix_socket",
-			  c->unix_socket, "ca_file", c->ca_file, "headers", headers, "retries", c->retries);
+	json_t *state = json_pack("{s:s?, s:s, s:o, s:f, s:s?, s:s?, s:o, s:i, s:o}", "auth_token", c->auth_token,
+				  "host", c->host, "port", c->port ? json_integer(c->port) : json_null(), "timeout",
+				  c->timeout, "unix_socket", c->unix_socket, "ca_file", c->ca_file, "headers", headers,
+				  "retries", c->retries, "sessions", own_sessions_names(of(d)->rt));
 	char *text = state ? json_dumps(state, JSON_COMPACT) : NULL;
 	json_decref(state);
 	if (!text)
@@ -148,11 +152,13 @@ static struct crex_deployment *from_json(const json_t *config, struct crex_error
 
 static struct crex_deployment *resume(const json_t *state, struct crex_error *err)
 {
-	struct crex_deployment *d = from_json(state, err);
+	json_t *config = json_copy((json_t *)(uintptr_t)state); /* borrows the values */
+	json_object_del(config, "sessions");
+	struct crex_deployment *d = from_json(config, err);
+	json_decref(config);
 	if (!d)
 		return NULL;
-	of(d)->rt = crex_remote_runtime_new(&of(d)->config, err);
-	of(d)->was_ready = true;
+	of(d)->rt = runtime_new(of(d), json_object_get(state, "sessions"), err);
 	return of(d)->rt ? d : crex_deployment_free(d);
 }
 

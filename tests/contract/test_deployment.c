@@ -251,6 +251,51 @@ static void test_detach(void **state)
 	crex_text_clear(&text);
 }
 
+static int make_session(struct crex_deployment *d, const char *name)
+{
+	struct crex_create_session_request create = CREX_CREATE_SESSION_REQUEST_INIT;
+	create.session = crex_str_of(name);
+	create.startup_timeout = 20;
+	return crex_runtime_create_session(crex_deployment_runtime(d, NULL), &create, NULL, NULL, NULL);
+}
+
+static bool has_session(struct crex_deployment *d, const char *name)
+{
+	struct crex_bash_action action = CREX_BASH_ACTION_INIT;
+	action.session = crex_str_of(name);
+	action.command = crex_str_of("true");
+	return crex_runtime_run_in_session(crex_deployment_runtime(d, NULL), &action, NULL, NULL, NULL) == 0;
+}
+
+/* Two of them on what may be one server: who stops takes his own sessions along, and nobody else's. */
+static void test_sessions_of_others_stay(void **state)
+{
+	struct contract *c = *state;
+	struct crex_deployment *other = c->kind->make(c, &c->err);
+	struct crex_text text = CREX_TEXT_INIT;
+	OK(c, crex_deployment_start(c->d, NULL, &c->err));
+	OK(c, crex_deployment_start(other, NULL, &c->err));
+	OK(c, make_session(c->d, "mine"));
+	OK(c, make_session(other, "theirs"));
+	OK(c, make_session(other, "theirs too"));
+	if (c->kind->can_detach) {
+		assert_int_equal(make_session(other, "mine"), -1); /* which makes it nobody else's */
+		OK(c, crex_deployment_detach(other, &text, &c->err));
+		crex_deployment_free(other);
+		other = crex_deployment_resume(text.data, text.len, &c->err);
+		crex_text_clear(&text);
+	}
+	OK(c, make_session(other, "late"));
+	OK(c, crex_deployment_stop(other, NULL, &c->err));
+	assert_true(has_session(c->d, "mine"));
+	if (strcmp(c->kind->name, "dummy") != 0) { /* which knows no names */
+		assert_false(has_session(c->d, "theirs"));
+		assert_false(has_session(c->d, "theirs too"));
+		assert_false(has_session(c->d, "late"));
+	}
+	crex_deployment_free(other);
+}
+
 static void test_check_and_gc(void **state)
 {
 	struct contract *c = *state;
@@ -474,6 +519,7 @@ int main(int argc, char **argv)
 		CASE(test_free_while_started),
 		CASE(test_hooks),
 		CASE(test_detach),
+		CASE(test_sessions_of_others_stay),
 		CASE(test_check_and_gc),
 		CASE(test_json),
 		CASE(test_many_threads),
