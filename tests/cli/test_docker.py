@@ -108,6 +108,8 @@ def test_a_container_that_ended_is_gone(engine):
     subprocess.run([engine.program, "kill", container], capture_output=True, check=True, timeout=60)
     wait_until(lambda: engine.json("ps")[0]["status"] == "gone", "it is gone")
     engine.fails(125, "exec", "web", "--", "ls")
+    line = engine.fails(125, "logs", "web")
+    assert container in line
     assert engine.ok("down", "web") == "web\n"
 
 

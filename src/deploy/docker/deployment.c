@@ -124,11 +124,11 @@ static int logs(struct crex_deployment *base, const struct crex_call *call, stru
 	const struct process_spec spec = {.argv = command, .max_output = LOG_BYTES};
 	cleanup_process struct process p = {0};
 	cleanup_buf struct buf text;
+	buf_init(&text, 2 * LOG_BYTES + 1);
 	if (process_run(&p, &spec, &deadline, err) < 0)
 		return -1;
 	if (process_exit_code(&p) != 0)
 		return engine_failure(d->config.container_runtime, &p, CREX_E_SWEREX, "logs", err);
-	buf_init(&text, 2 * LOG_BYTES + 1);
 	int r = buf_append(&text, process_output(&p, PROCESS_STDOUT), p.output[PROCESS_STDOUT].len);
 	if (r == 0)
 		r = buf_append(&text, process_output(&p, PROCESS_STDERR), p.output[PROCESS_STDERR].len);
