@@ -101,26 +101,32 @@ static int connect_to(struct fargate *f, struct crex_error *err)
 	return f->rt ? 0 : -1;
 }
 
+struct look {
+	struct fargate *f;
+	const struct deadline *d;
+	double at; /* clock_now() of the last one */
+};
+
 static int still_there(void *arg, struct crex_error *err)
 {
-	struct fargate *f = arg;
+	struct look *look = arg;
 	double now = clock_now();
-	if (now - f->looked < LOOK_SECONDS)
+	if (now - look->at < LOOK_SECONDS)
 		return 0;
-	f->looked = now;
-	struct deadline d = {.at = CREX_NO_TIMEOUT};
-	deadline_limit(&d, f->config.runtime_timeout);
-	return fargate_task_check(f, &d, err);
+	look->at = now;
+	return fargate_task_check(look->f, look->d, err);
 }
 
 static int wait_for_server(struct fargate *f, const struct deadline *deadline, struct crex_error *err)
 {
 	struct deadline answer = *deadline;
 	deadline_limit(&answer, f->config.runtime_timeout);
-	f->looked = clock_now();
+	struct look look = {f, &answer, clock_now()};
 	crex_deployment_report(&f->base, "Waiting for the server at %s port %d", f->address, f->config.port);
-	if (wait_until_ready(f->rt, &answer, still_there, f, err) == 0)
+	if (wait_until_ready(f->rt, &answer, still_there, &look, err) == 0)
 		return 0;
+	if (err->code == CREX_E_DEADLINE && deadline_check(deadline, NULL) == 0) /* in the middle of a look */
+		crex_error_set(err, CREX_E_DEPLOYMENT_STARTUP, "the runtime did not answer in time");
 	/* a server that ended in the last seconds has a better story than the time that is over */
 	cleanup_error struct crex_error ended = CREX_ERROR_INIT;
 	if (err->code == CREX_E_DEPLOYMENT_STARTUP && !f->has_stopped && deadline_check(deadline, NULL) == 0 &&

@@ -41,7 +41,6 @@ struct fargate {
 	bool has_stopped;     /* it has been seen STOPPED */
 	char *address;	      /* URL's host */
 	char token[33];
-	double looked; /* clock_now() of the last look at the task while its server is waited for */
 	struct crex_runtime *rt;
 	struct heartbeat *heart;
 };

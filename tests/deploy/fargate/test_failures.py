@@ -187,7 +187,8 @@ def test_what_passes_is_not_seen(host, fault):
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_cut_for_good_at_every_request(host, when):
     calls, started = first_calls(host)
-    for at in range(0 if when == "after" else calls.index("ecs:RunTask"), started):
+    first = calls.index("ecs:RunTask")
+    for at in range(started) if when == "after" else range(first, first + 1):
         driver = host.new()
         host.fixture.fault("cut", when=when, skip=at, times=TRIES)
         try:
@@ -207,7 +208,8 @@ def test_cut_for_good_at_every_request(host, when):
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
 def test_called_off_at_every_request(host, how):
     calls, started = first_calls(host)
-    for at in range(0 if how == "deadline" else calls.index("ecs:RunTask"), started):
+    first = calls.index("ecs:RunTask")
+    for at in range(started) if how == "deadline" else range(first, first + 2):
         driver = host.new()
         host.fixture.fault("hang", skip=at, seconds=1.2)
         arguments = {"timeout": 0.9} if how == "deadline" else {"timeout": 60, "cancel_after": 0.9}

@@ -148,8 +148,16 @@ def download(tmp_path_factory):
     context.set_ciphers("ALL:@SECLEVEL=0")  # busybox's wget knows few
     context.load_cert_chain(folder / "cert", folder / "key")
     program = (SERVERS / "swerex-remote").read_bytes()
-    server = Server(lambda path: (200, program) if path == "/swerex-remote" else (404, b""), context, "0.0.0.0")
+    over = threading.Event()
+
+    def answer(path):
+        if path == "/slow":
+            over.wait(30)
+        return (200, program) if path == "/swerex-remote" else (404, b"")
+
+    server = Server(answer, context, "0.0.0.0")
     yield server.port, hashlib.sha256(program).hexdigest()
+    over.set()
     server.shutdown()
 
 
@@ -170,6 +178,9 @@ def test_the_server_is_fetched(host, download):
     driver.stop()
     host.fails(host.new(server_sha256="0" * 64, **bare), "DEPLOYMENT_STARTUP", "server_sha256", "exit code 123")
     host.fails(host.new(image=bare["image"], server_url=url + "x"), "DEPLOYMENT_STARTUP", "could not be fetched")
+    slow = {"image": bare["image"], "server_url": f"https://{here}:{port}/slow"}
+    host.fails(host.new(runtime_timeout=3, **slow), "DEPLOYMENT_STARTUP", "can't be reached", "ingress_cidr", seconds=15)
+    host.fails(host.new(**slow), "CANCELLED", seconds=5, cancel_after=2.5)
 
 
 def test_detach_and_resume(host):
