@@ -50,6 +50,12 @@ int write_all(int fd, const char *data, size_t len)
 	return 0;
 }
 
+/* An exit code: what failed is our side, not the command. */
+static int not_written(struct cli *cli, const char *which)
+{
+	return errno == EPIPE ? EXIT_SIGNAL + SIGPIPE : fail(cli, "standard %s can't be written: %m", which);
+}
+
 struct crex_str *views_of(const char *const *strings, size_t n)
 {
 	struct crex_str *views = calloc(n + 1, sizeof *views);
@@ -143,6 +149,7 @@ static char **environment(const struct joined_options *o, size_t *ret_n)
 /* ---- the two threads ---- */
 
 struct pump {
+	struct cli *cli;
 	struct crex_stream *stream;
 	struct crex_cancel *stop;  /* ends the sender */
 	struct crex_cancel *leave; /* ends the receiver: Ctrl-C, or "~." */
@@ -240,8 +247,7 @@ static int receive(struct pump *p, const struct crex_call *call, struct crex_err
 			return event.exit_code < 0 ? EXIT_SIGNAL - event.exit_code : event.exit_code;
 		int fd = event.kind == CREX_STREAM_STDERR ? STDERR_FILENO : STDOUT_FILENO;
 		if (write_all(fd, event.data, event.len) < 0)
-			return errno == EPIPE ? EXIT_SIGNAL + SIGPIPE
-					      : crex_error_set_errno(err, errno, "standard output");
+			return not_written(p->cli, event.kind == CREX_STREAM_STDERR ? "error" : "output");
 	}
 }
 
@@ -256,7 +262,7 @@ static int interrupt(struct pump *p)
 	return code;
 }
 
-static int pump(struct cli *cli, struct pump *p, const struct joined_options *o, struct crex_error *err)
+static int pump(struct pump *p, const struct joined_options *o, struct crex_error *err)
 {
 	struct terminal terminal cleanup_terminal = {0};
 	if (p->tty && p->input) {
@@ -274,7 +280,7 @@ static int pump(struct cli *cli, struct pump *p, const struct joined_options *o,
 	stop_sender(p);
 	terminal_restore(&terminal);
 	if (code < 0 && p->left) {
-		note(cli, "%sleft: the command was ended", p->raw ? "\n" : "");
+		note(p->cli, "%sleft: the command was ended", p->raw ? "\n" : "");
 		return 0;
 	}
 	return code;
@@ -285,7 +291,7 @@ static int pump(struct cli *cli, struct pump *p, const struct joined_options *o,
 static int run_streamed(struct cli *cli, struct crex_runtime *rt, const struct joined_options *o,
 			const struct crex_stream_request *request, struct crex_error *err)
 {
-	struct pump p = {.tty = o->tty, .input = o->interactive, .size_fd = -1};
+	struct pump p = {.cli = cli, .tty = o->tty, .input = o->interactive, .size_fd = -1};
 	const struct crex_call call = {o->timeout > 0 ? o->timeout : CREX_NO_TIMEOUT, cli->cancel};
 	if (crex_runtime_open_stream(rt, request, &call, &p.stream, err) < 0)
 		return -1;
@@ -295,7 +301,7 @@ static int run_streamed(struct cli *cli, struct crex_runtime *rt, const struct j
 	p.stop = crex_cancel_new(err);
 	p.leave = p.stop ? cancel_below(cli->cancel, err) : NULL;
 	if (p.leave)
-		code = pump(cli, &p, o, err);
+		code = pump(&p, o, err);
 	crex_stream_free(p.stream);
 	crex_cancel_free(p.leave);
 	crex_cancel_free(p.stop);
@@ -328,7 +334,7 @@ static int run_whole(struct cli *cli, struct crex_runtime *rt, const struct join
 		return -1;
 	int code = result.exit_code < 0 ? EXIT_SIGNAL - result.exit_code : result.exit_code;
 	if (write_all(STDOUT_FILENO, result.out, result.out_len) < 0)
-		code = errno == EPIPE ? EXIT_SIGNAL + SIGPIPE : crex_error_set_errno(err, errno, "standard output");
+		code = not_written(cli, "output");
 	else if (write_all(STDERR_FILENO, result.err, result.err_len) == 0 && result.truncated)
 		note(cli, "crex: the output was too long for this server: its middle is missing");
 	crex_execute_result_clear(&result);

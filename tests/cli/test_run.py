@@ -179,7 +179,8 @@ def test_no_colours_and_no_bars_in_pipes(crex):
         assert "\033" not in result.stdout + result.stderr and "\r" not in result.stdout + result.stderr
 
 
-def test_full_disk_on_stdout_is_said(crex):
+@pytest.mark.parametrize("args", [["ps"], ["run", "--local", "--", "echo", "hi"]], ids=lambda args: args[0])
+def test_full_disk_on_stdout_is_said(crex, args):
     with open("/dev/full", "w") as full:
-        result = subprocess.run([CREX, "ps"], env=crex.environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
+        result = subprocess.run([CREX, *args], env=crex.environment(), stdout=full, stderr=subprocess.PIPE, text=True, timeout=20)
     assert result.returncode == 125 and "standard output" in result.stderr
