@@ -236,10 +236,19 @@ def test_serve(crex, tmp_path):
         assert stat.S_IMODE(token.stat().st_mode) == 0o600
         assert token.read_text().strip().encode() not in open(f"/proc/{process.pid}/cmdline", "rb").read()
         assert crex.ok("run", "--remote", url, "--token-file", token, "--", "echo", "hi") == "hi\n"
+        # one more that fails leaves the clients of this one what they have
+        assert crex("serve", "--port", url.rsplit(":", 1)[1]).returncode != 0
+        assert crex.ok("run", "--remote", url, "--token-file", token, "--", "echo", "hi") == "hi\n"
+        first = token.read_text()
     finally:
         process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert "Usage: crex serve" in crex.ok("serve", "--help")
+    for spoil in (lambda: token.chmod(0o644), lambda: token.write_text("x")):
+        spoil()
+        assert crex("serve", "--port", "nonsense").returncode != 0
+        assert token.read_text() not in (first, "x") and stat.S_IMODE(token.stat().st_mode) == 0o600
+        first = token.read_text()
 
 
 def test_interrupted_exec_ends_the_command(crex, box, streams, tmp_path):
