@@ -200,7 +200,9 @@ static int take_down(struct modal_deployment *d, const struct deadline *deadline
 		return 0;
 	if (!d->client.channel && modal_client_init(&d->client, &d->profile, d->ca_file, err) < 0)
 		return -1;
-	return modal_sandbox_remove(d, deadline, err);
+	int r = modal_sandbox_remove(d, deadline, err);
+	free(steal_ptr(d->url)); /* a creation that was found out again has told it again */
+	return r;
 }
 
 static void forget(struct modal_deployment *d)
@@ -329,6 +331,7 @@ static void modal_free(struct crex_deployment *base)
 	config_deinit(&modal_schema, &d->config);
 	free(d->app_id);
 	free(d->ca_file);
+	free(d->url);
 	free(d);
 }
 
