@@ -106,7 +106,19 @@ def test_a_name_of_ones_own(host):
     assert driver.output("echo still here") == "still here\n"
 
 
-def test_a_stopped_container_can_be_kept(host):
+def own_clients(host, tmp_path):
+    """Clients of both engines that list what this test has made, as if there were nothing else."""
+    for name in ("docker", "podman"):
+        path = tmp_path / name
+        ours = f"""[ "$1" != ps ] || set -- "$@" --filter=label={host.mark}
+PATH={os.environ['PATH']} exec {host.engine.client} "$@"
+"""
+        path.write_text("#!/bin/bash\n" + (ours if name == host.engine.name else "exit 0\n"))
+        path.chmod(0o755)
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+def test_a_stopped_container_can_be_kept(host, tmp_path):
     driver = host.started(remove_container=False)
     kept = host.containers()
     driver.stop()
@@ -114,10 +126,7 @@ def test_a_stopped_container_can_be_kept(host):
     assert host.engine.ok("inspect", "-f", "{{.State.Running}}", *kept) == "false"
     driver.gc(type="docker", all=False)
     assert host.containers() == kept
-    if host.engine.containers("label=crex=1") != kept:
-        host.engine.ok("rm", "-fv", *kept)
-        pytest.skip("others have sandboxes on this engine")
-    assert driver.gc(type="docker", all=True) >= 1
+    assert host.driver(environment=own_clients(host, tmp_path)).gc(type="docker", all=True) == 1
     assert host.containers() == []
 
 
