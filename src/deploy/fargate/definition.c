@@ -15,28 +15,6 @@
 #define NEW_ROLE_SECONDS 90.0
 #define OLD_ROLE_SECONDS 15.0
 
-json_t *fargate_tags(void)
-{
-	return json_pack("[{s:s, s:s}]", "key", FARGATE_TAG, "value", FARGATE_TAG_VALUE);
-}
-
-static void exchange(char *text, const char *from, const char *to)
-{
-	for (const char *at; *text; text++)
-		if ((at = strchr(from, *text)))
-			*text = to[at - from];
-}
-
-void fargate_owner_to_tag(char *owner)
-{
-	exchange(owner, "[]", "=@");
-}
-
-void fargate_owner_from_tag(char *owner)
-{
-	exchange(owner, "=@", "[]");
-}
-
 int fargate_log_group(struct fargate *f, const struct deadline *d, struct crex_error *err)
 {
 	struct aws_refusal why;

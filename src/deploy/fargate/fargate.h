@@ -57,10 +57,10 @@ int fargate_pause_take(struct fargate_pause *p, const struct deadline *d, struct
 /* A name of prefix, '-' and 16 digits that tell one content from another. */
 void fargate_name(char *ret, size_t size, const char *prefix, const char *content);
 
-/* [{"key": "origin", "value": "crex"}] */
-json_t *fargate_tags(void);
+/* ---- tags.c ---- */
 
-/* AWS takes no brackets in tags: an owner's are written with other characters, in place. */
+json_t *fargate_tags(void); /* [{"key": "origin", "value": "crex"}] */
+/* An owner's text as a tag may hold it, and back; in place. */
 void fargate_owner_to_tag(char *owner);
 void fargate_owner_from_tag(char *owner);
 
