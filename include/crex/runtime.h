@@ -275,9 +275,9 @@ CREX_API struct crex_runtime *crex_runtime_free(struct crex_runtime *rt);
 /* The engine inside this process: bash sessions and commands as children of the caller. A thread of its own serves it.
  * The program's other children and its signal handlers are left alone. In turn the program should wait for children of
  * its own only. One that waits for all (waitpid(-1)), or ignores SIGCHLD, may take the runtime's: since Linux 6.15 the
- * exit code is found all the same; before, crex_runtime_execute fails with NO_EXIT_CODE, and a session's end has no
- * exit code (has_exit_code false). Below Linux 5.3 the runtime has a handler for
- * SIGCHLD, from its first command on. */
+ * exit code is found all the same; before, crex_runtime_execute and the end of a stream fail with NO_EXIT_CODE, and a
+ * session's end has no exit code (has_exit_code false). Below Linux 5.3 the runtime has a handler for SIGCHLD, from its
+ * first command on. */
 struct crex_local_runtime_config {
 	size_t max_sessions; /* 0: the server's default */
 	size_t max_output;   /* bytes of output kept for one command; 0: the server's default */

@@ -47,6 +47,24 @@ static bool executes(struct crex_runtime *rt, bool may_lose)
 	return good;
 }
 
+static bool streams(struct crex_runtime *rt, bool may_lose)
+{
+	const struct crex_str script = CREX_STR("exit 3");
+	struct crex_stream_request req = CREX_STREAM_REQUEST_INIT;
+	struct crex_error err = CREX_ERROR_INIT;
+	struct crex_stream_event event = {.exit_code = -1};
+	struct crex_stream *s = NULL;
+	req.command = (struct crex_str_list){&script, 1};
+	req.shell = true;
+	int r = crex_runtime_open_stream(rt, &req, NULL, &s, &err);
+	r = r == 0 ? crex_stream_read(s, &event, NULL, &err) : r;
+	bool good = r == 0 ? event.kind == CREX_STREAM_EXIT && event.exit_code == 3
+			   : may_lose && err.code == CREX_E_NO_EXIT_CODE;
+	crex_stream_free(s);
+	crex_error_clear(&err);
+	return good;
+}
+
 static bool runs_session(struct crex_runtime *rt, const char *name, bool may_lose)
 {
 	struct crex_create_session_request create = CREX_CREATE_SESSION_REQUEST_INIT;
@@ -71,6 +89,8 @@ static void use(struct crex_runtime *rt, bool may_lose)
 {
 	for (int i = 0; i < COMMANDS; i++)
 		assert_true(executes(rt, may_lose));
+	for (int i = 0; i < COMMANDS; i++)
+		assert_true(streams(rt, may_lose));
 	assert_true(runs_session(rt, "s", may_lose));
 }
 

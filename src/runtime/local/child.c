@@ -36,3 +36,12 @@ void child_kill(struct local *rt, pid_t pid, bool exited, const int *fds, size_t
 		kill(-pid, SIGKILL);
 	done(arg, 0);
 }
+
+void child_lost_error(const char *what, struct crex_error *err)
+{
+	crex_error_set(
+		err, CREX_E_NO_EXIT_CODE,
+		"the %s has ended, but its exit code is lost: this program waits for children that are not its own, "
+		"or ignores SIGCHLD",
+		what);
+}

@@ -13,4 +13,7 @@ int child_pipe(int *ret_read, int *ret_write);
 void child_kill(struct local *rt, pid_t pid, bool exited, const int *fds, size_t n_fds, proc_tree_done_fn done,
 		void *arg);
 
+/* NO_EXIT_CODE, for a status that is PROC_STATUS_UNKNOWN. what: "command" */
+void child_lost_error(const char *what, struct crex_error *err);
+
 #endif

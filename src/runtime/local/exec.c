@@ -133,10 +133,7 @@ static void reply(struct exec *e, struct crex_error *err)
 	else if (failed)
 		crex_error_set(&own, CREX_E_MEMORY, "out of memory while keeping the command's output");
 	else if (e->status == PROC_STATUS_UNKNOWN)
-		crex_error_set(&own, CREX_E_NO_EXIT_CODE,
-			       "the command has ended, but its exit code is lost: this program waits for children that "
-			       "are not "
-			       "its own, or ignores SIGCHLD");
+		child_lost_error("command", &own);
 	else if (e->command.check && code != 0)
 		exec_command_check_error(&e->command, code, out_text, err_text, &own);
 	struct crex_execute_result result = CREX_EXECUTE_RESULT_INIT;

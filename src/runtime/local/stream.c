@@ -13,6 +13,7 @@
  * where neither has one it is "xterm". */
 #include "base/cleanup.h"
 #include "proc/pty.h"
+#include "proc/roots.h"
 #include "proc/spawn.h"
 #include "runtime/local/child.h"
 #include "runtime/local/exec_command.h"
@@ -162,6 +163,11 @@ static void end(struct local_stream *s, struct crex_error *err)
 	const struct local_stream_events *events = s->events;
 	void *arg = s->arg;
 	bool started = s->pid != 0;
+	cleanup_error struct crex_error lost = CREX_ERROR_INIT;
+	if (started && !err && s->status == PROC_STATUS_UNKNOWN) {
+		child_lost_error("program", &lost);
+		err = &lost;
+	}
 	int code = WIFSIGNALED(s->status) ? -WTERMSIG(s->status) : WEXITSTATUS(s->status);
 	leave(s);
 	if (started)
