@@ -252,6 +252,15 @@ static void test_strange_servers(void **state)
 	assert_true(rig_now() - began < 5);
 	canned_stop(&silent);
 	is_alive_of(silent.port, &patient, CREX_OK, "is swerex-remote running there?");
+	/* no end of bytes, well-formed ones too, is taken for an answer */
+	static char endless[2 << 20];
+	int head = snprintf(endless, sizeof endless, "HTTP/1.1 200 OK\r\n\r\n{\"is_alive\":true,\"message\":\"\"");
+	memset(endless + head, ' ', sizeof endless - (size_t)head - 2);
+	endless[sizeof endless - 2] = '}';
+	struct canned chatty;
+	canned_start(&chatty, endless, false);
+	is_alive_of(chatty.port, &patient, CREX_E_LIMIT, "longer than the limit");
+	canned_stop(&chatty);
 }
 
 static void test_wrong_token(void **state)

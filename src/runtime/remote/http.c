@@ -114,7 +114,7 @@ enum remote_outcome remote_try(struct remote *rt, const struct remote_request *r
 			       struct remote_reply *ret, struct crex_error *err)
 {
 	*ret = (struct remote_reply){0};
-	buf_init(&ret->body, REMOTE_REPLY_MAX);
+	buf_init(&ret->body, req->short_reply ? REMOTE_SHORT_REPLY_MAX : REMOTE_REPLY_MAX);
 	struct net_channel *c = net_pool_take(&rt->pool, err);
 	if (!c)
 		return REMOTE_FAILED;

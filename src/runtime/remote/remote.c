@@ -68,7 +68,7 @@ static int remote_is_alive(struct crex_runtime *rt, const struct crex_call *call
 	if (d.at < 0)
 		deadline_limit(&d, remote_of(rt)->timeout);
 	double given = deadline_left(&d);
-	const struct remote_request req = {.path = "/is_alive", .limit = CREX_NO_TIMEOUT};
+	const struct remote_request req = {.path = "/is_alive", .limit = CREX_NO_TIMEOUT, .short_reply = true};
 	cleanup_buf struct buf body = {0};
 	if (remote_request(remote_of(rt), &req, &d, &body, NULL, NULL, err) == 0)
 		return told(rt, wire_read_is_alive(view(&body), ret, err), err);
@@ -154,7 +154,8 @@ static int remote_close(struct crex_runtime *rt, const struct crex_call *call, s
 {
 	struct deadline d;
 	deadline_begin(&d, call);
-	const struct remote_request req = {.path = "/close", .post = true, .limit = CREX_NO_TIMEOUT};
+	const struct remote_request req = {
+		.path = "/close", .post = true, .limit = CREX_NO_TIMEOUT, .short_reply = true};
 	cleanup_buf struct buf body = {0};
 	return remote_request(remote_of(rt), &req, &d, &body, NULL, NULL, err);
 }

@@ -9,8 +9,10 @@
 
 #include <crex/interface.h>
 
-/* Bytes of a reply; beyond it is LIMIT. */
+/* Bytes of a reply; beyond it is LIMIT. The second is for what has little to say: whoever else may listen there, a
+ * question whether it is alive costs no more than that. */
 #define REMOTE_REPLY_MAX ((size_t)1 << 30)
+#define REMOTE_SHORT_REPLY_MAX ((size_t)1 << 20)
 
 struct remote {
 	struct crex_runtime base;
@@ -32,6 +34,7 @@ struct remote_request {
 	const char *id;		  /* X-Request-ID; NULL: none */
 	struct remote_form *form; /* an upload; NULL: none */
 	double limit;		  /* seconds that the server may take; negative: as long as it likes */
+	bool short_reply;	  /* of at most REMOTE_SHORT_REPLY_MAX bytes */
 };
 
 struct remote_reply {
