@@ -8,6 +8,7 @@ client on the same way (modal_floor.mjs), without the layer that brings the serv
 to the reply to the first command in a session. Then a hundred at once, twice: none may be lost, and the second hundred may not make
 the driver grow. Exit status 1 when a target was missed."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -59,8 +60,9 @@ def main():
                               text=True).stdout.strip()
     missed = False
     print("| what | ours | floor | ratio | target |\n|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as state:
+    with tempfile.TemporaryDirectory() as state, contextlib.ExitStack() as ending:
         fixture = Fixture(pathlib.Path(state))
+        ending.callback(fixture.end)
         host = Host(fixture)
         for generation in ("v1", "v2"):
             driver = host.new(tls=True, generation=generation)
@@ -87,7 +89,6 @@ def main():
               "| | | flat |")
         for one in host.drivers:
             one.end()
-        fixture.end()
     return missed
 
 
