@@ -39,9 +39,7 @@ static int take_down(struct cli *cli, const char *name, bool force)
 	bool started = json_is_object(json_object_get(s.record, "state"));
 	struct crex_deployment *d = started ? sandbox_resume(&s, &err) : NULL;
 	int r = started && !d ? -1 : 0;
-	if (d && sandbox_is_borrowed(d)) {
-		sandbox_release(d);
-	} else if (d) {
+	if (d) {
 		r = crex_deployment_stop(d, &call, &err);
 		crex_deployment_free(d);
 	}

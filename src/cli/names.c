@@ -318,11 +318,6 @@ struct crex_deployment *sandbox_resume(const struct sandbox *s, struct crex_erro
 	return crex_deployment_resume(text, strlen(text), err);
 }
 
-bool sandbox_is_borrowed(const struct crex_deployment *d)
-{
-	return strcmp(crex_deployment_type(d), "remote") == 0;
-}
-
 void sandbox_release(struct crex_deployment *d)
 {
 	struct crex_text state = CREX_TEXT_INIT;

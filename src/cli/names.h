@@ -41,9 +41,6 @@ char *state_path(const char *name, struct crex_error *err);
 
 /* The started deployment of a sandbox. */
 struct crex_deployment *sandbox_resume(const struct sandbox *s, struct crex_error *err);
-/* A server that somebody else has started: the library's stop would close everybody's sessions there, so it is only let
- * go of. What crex itself opens there it closes itself. */
-bool sandbox_is_borrowed(const struct crex_deployment *d);
 /* Lets go of it; the sandbox lives on. NULL is fine. */
 void sandbox_release(struct crex_deployment *d);
 

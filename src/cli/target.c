@@ -266,7 +266,7 @@ int target_end(struct cli *cli, struct target *t, int code)
 {
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	const struct crex_call call = {30, NULL};
-	if (t->is_named || (t->d && t->rt && sandbox_is_borrowed(t->d))) {
+	if (t->is_named) {
 		sandbox_release(t->d);
 	} else if (t->d) {
 		if (crex_deployment_stop(t->d, &call, &err) < 0) {
