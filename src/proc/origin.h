@@ -1,4 +1,5 @@
-/* proc/origin.h: which root a process descends from, however far it has gone from it. Internal to src/proc. */
+/* proc/origin.h: which root a process descends from, however far it has gone from it. Beside src/proc only an engine
+ * uses it, for a group of its own. */
 #ifndef PROC_ORIGIN_H
 #define PROC_ORIGIN_H
 
