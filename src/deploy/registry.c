@@ -4,6 +4,7 @@
 #include "deploy/registry.h"
 
 #include "base/buf.h"
+#include "deploy/json.h"
 #include "base/cleanup.h"
 #include <string.h>
 
@@ -15,13 +16,6 @@ enum { N_TYPES = sizeof types / sizeof *types };
 
 /* The names, for a list that a caller can keep. */
 static const char *const names[N_TYPES + 1] = {"local", "remote", "dummy", "docker", "fargate", "modal", "daytona"};
-
-static void json_cleanup(json_t **json)
-{
-	json_decref(*json);
-}
-
-#define cleanup_json __attribute__((cleanup(json_cleanup)))
 
 const char *const *crex_deployment_types(void)
 {

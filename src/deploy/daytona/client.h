@@ -4,7 +4,7 @@
 
 #include "deploy/daytona/account.h"
 #include "net/transfer.h"
-#include <jansson.h>
+#include "deploy/json.h"
 
 /* For one thread at a time. */
 struct daytona_client {
@@ -57,11 +57,5 @@ const char *daytona_string(const json_t *object, const char *field);
 
 /* Escaped for a path or a query; caller frees; NULL: out of memory. */
 char *daytona_escape(const char *text);
-
-static inline void daytona_json_free(json_t **json)
-{
-	json_decref(*json);
-}
-#define cleanup_json __attribute__((cleanup(daytona_json_free)))
 
 #endif

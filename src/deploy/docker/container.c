@@ -14,12 +14,12 @@
 #include "deploy/docker/docker.h"
 
 #include "base/cleanup.h"
+#include "base/random.h"
 #include "deploy/ready.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -31,21 +31,6 @@
 #define PORT_TRIES 8
 #define ANSWER_SECONDS 10.0
 #define ANSWER_TRIES 3
-
-static int random_hex(char *ret, size_t bytes)
-{
-	unsigned char data[32];
-	size_t got = 0;
-	while (got < bytes) {
-		ssize_t n = getrandom(data + got, bytes - got, 0);
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		got += n > 0 ? (size_t)n : 0;
-	}
-	for (size_t i = 0; i < bytes; i++)
-		snprintf(ret + 2 * i, 3, "%02x", data[i]);
-	return 0;
-}
 
 static int choose_names(struct docker_deployment *d, struct crex_error *err)
 {

@@ -7,18 +7,13 @@
 #include "deploy/docker/docker.h"
 
 #include "base/cleanup.h"
+#include "deploy/json.h"
 #include <ctype.h>
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
 /* ---- command lines ---- */
-
-static void json_cleanup(json_t **json)
-{
-	json_decref(*json);
-}
 
 void words_add(struct words *w, const char *word)
 {
@@ -206,7 +201,7 @@ static char *current_context(void)
 		path = NULL;
 		return NULL;
 	}
-	json_t *root __attribute__((cleanup(json_cleanup))) = json_load_file(path, 0, NULL);
+	cleanup_json json_t *root = json_load_file(path, 0, NULL);
 	const char *name = json_string_value(json_object_get(root, "currentContext"));
 	return name && *name ? strdup(name) : NULL;
 }

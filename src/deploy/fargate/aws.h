@@ -6,8 +6,8 @@
 #include "deploy/fargate/endpoint.h"
 #include "deploy/fargate/xml.h"
 #include "net/transfer.h"
+#include "deploy/json.h"
 #include <crex/runtime.h>
-#include <jansson.h>
 #include <string.h>
 
 struct aws {
@@ -52,15 +52,10 @@ void aws_refusal_read(struct aws_refusal *ret, int status, const char *body, siz
 enum aws_kind aws_refusal_kind(const struct aws_refusal *r);
 int aws_refusal_tell(const struct aws_refusal *r, const char *service, const char *operation, struct crex_error *err);
 
-static inline void aws_json_free(json_t **json)
-{
-	json_decref(*json);
-}
 static inline void aws_xml_free(struct xml_node **xml)
 {
 	xml_free(*xml);
 }
-#define cleanup_json __attribute__((cleanup(aws_json_free)))
 #define cleanup_xml __attribute__((cleanup(aws_xml_free)))
 
 #endif

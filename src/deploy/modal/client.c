@@ -12,12 +12,12 @@
 #include "deploy/modal/client.h"
 
 #include "base/cleanup.h"
+#include "base/random.h"
 #include "deploy/modal/exchange.h"
 #include "deploy/modal/jwt.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 enum { TRIES = 4, THROTTLE_TRIES = 8 };
 #define PAUSE_FIRST 0.1
@@ -51,21 +51,6 @@ void modal_client_deinit(struct modal_client *c)
 	forget_token(c);
 	net_channel_free(c->channel);
 	*c = (struct modal_client){.status = GRPC_NONE};
-}
-
-int modal_new_key(char ret[MODAL_KEY_SIZE], struct crex_error *err)
-{
-	unsigned char b[16];
-	if (getrandom(b, sizeof b, 0) != (ssize_t)sizeof b)
-		return crex_error_set_errno(err, errno, NULL);
-	b[6] = (unsigned char)((b[6] & 0x0F) | 0x40);
-	b[8] = (unsigned char)((b[8] & 0x3F) | 0x80);
-	for (size_t i = 0, n = 0; i < sizeof b; i++) {
-		n += (size_t)snprintf(ret + n, MODAL_KEY_SIZE - n, "%02x", b[i]);
-		if (i == 3 || i == 5 || i == 7 || i == 9)
-			ret[n++] = '-';
-	}
-	return 0;
 }
 
 /* ---- errors ---- */
@@ -179,11 +164,9 @@ static double pause_before_next(struct call *call, const struct grpc_outcome *o,
 	if (!broken && o->status == GRPC_RESOURCE_EXHAUSTED) {
 		if (++call->throttled >= THROTTLE_TRIES)
 			return -1;
-		unsigned char random = 0;
-		(void)!getrandom(&random, sizeof random, GRND_NONBLOCK);
 		pause = THROTTLE_FIRST * (double)(1u << (call->throttled - 1));
 		pause = pause < THROTTLE_MAX ? pause : THROTTLE_MAX;
-		return pause * (0.5 + random / 510.0);
+		return random_jitter(pause);
 	}
 	if ((!broken && !grpc_is_transient(o->status)) || ++call->tries >= TRIES)
 		return -1;
@@ -230,12 +213,13 @@ static int run(struct modal_client *c, struct call *call, const struct deadline 
 int modal_call(struct modal_client *c, const char *method, const struct pb_writer *request, const char *key,
 	       double seconds, const struct deadline *deadline, struct buf *ret_reply, struct crex_error *err)
 {
-	char own[MODAL_KEY_SIZE];
+	char own[RANDOM_UUID_SIZE];
 	cleanup_buf struct buf reply = {.data = NULL};
 	buf_init(&reply, MODAL_REPLY_MAX);
 	c->status = GRPC_NONE;
-	if (pb_finish(request, err) < 0 || (!key && modal_new_key(own, err) < 0))
+	if (pb_finish(request, err) < 0)
 		return -1;
+	random_uuid(own);
 	struct call call = {method, request, key ? key : own, seconds, true, 0, 0};
 	if (run(c, &call, deadline, &reply, err) < 0)
 		return -1;
@@ -250,11 +234,10 @@ static int fetch_token(struct modal_client *c, const struct deadline *deadline, 
 {
 	cleanup_pb struct pb_writer request = {.failure = 0};
 	cleanup_buf struct buf reply = {.data = NULL};
-	char key[MODAL_KEY_SIZE];
+	char key[RANDOM_UUID_SIZE];
 	pb_init(&request, 64);
 	buf_init(&reply, 1 << 16);
-	if (modal_new_key(key, err) < 0)
-		return -1;
+	random_uuid(key);
 	forget_token(c);
 	struct call call = {"AuthTokenGet", &request, key, TOKEN_SECONDS, false, 0, 0};
 	if (run(c, &call, deadline, &reply, err) < 0)

@@ -9,7 +9,7 @@
 #include "deploy/modal/protobuf.h"
 #include "net/transfer.h"
 
-enum { MODAL_KEY_SIZE = 37, MODAL_REPLY_MAX = 64 << 20, MODAL_REQUEST_MAX = 64 << 20 };
+enum { MODAL_REPLY_MAX = 64 << 20, MODAL_REQUEST_MAX = 64 << 20 };
 
 /* One connection and one call at a time; a second thread makes a client of its own. */
 struct modal_client {
@@ -26,9 +26,6 @@ int modal_client_init(struct modal_client *c, const struct modal_profile *profil
 		      struct crex_error *err);
 void modal_client_deinit(struct modal_client *c); /* fine on a zeroed one */
 #define cleanup_modal_client __attribute__((cleanup(modal_client_deinit)))
-
-/* A UUID, for one logical call. */
-int modal_new_key(char ret[MODAL_KEY_SIZE], struct crex_error *err);
 
 /* A call with one reply. Repeats it as long as that may help: the key makes Modal do the work once. key NULL: one of
  * its own. Each try may take `seconds`. ret_reply is initialised here, and to be freed after success.

@@ -10,6 +10,7 @@
 #include "deploy/modal/modal.h"
 
 #include "base/cleanup.h"
+#include "base/random.h"
 #include "deploy/config.h"
 #include "deploy/heartbeat.h"
 #include "deploy/ready.h"
@@ -18,7 +19,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define ARCHITECTURE "x86_64" /* Modal has no other */
 #define HEARTBEATS_IN_TIME 4
@@ -133,12 +133,8 @@ static int begin_heartbeat(struct modal_deployment *d, struct crex_error *err)
 
 static int choose_token(struct modal_deployment *d, struct crex_error *err)
 {
-	unsigned char random[16];
-	if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
-		return crex_error_set_errno(err, errno, NULL);
-	for (size_t i = 0; i < sizeof random; i++)
-		snprintf(d->token + 2 * i, 3, "%02x", random[i]);
-	return 0;
+	int r = random_hex(d->token, sizeof d->token / 2);
+	return r < 0 ? crex_error_set_errno(err, -r, NULL) : 0;
 }
 
 static int provide_image(struct modal_deployment *d, const struct deadline *deadline, char **ret_id,

@@ -2,6 +2,7 @@
 #ifndef DEPLOY_MODAL_MODAL_H
 #define DEPLOY_MODAL_MODAL_H
 
+#include "base/random.h"
 #include "deploy/modal/client.h"
 #include "deploy/modal/options.h"
 #include "deploy/modal/recipe.h"
@@ -27,8 +28,8 @@ struct modal_sandbox {
 /* A creation whose outcome isn't known yet: sent again with the same key it tells the id. */
 struct modal_creation {
 	struct pb_writer request;
-	const char *method;	  /* NULL: none is open */
-	char key[MODAL_KEY_SIZE]; /* its tag as well */
+	const char *method;	    /* NULL: none is open */
+	char key[RANDOM_UUID_SIZE]; /* its tag as well */
 };
 
 struct modal_deployment {

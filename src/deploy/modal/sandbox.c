@@ -9,6 +9,7 @@
  * Both generations of sandboxes have the same definition; what differs is where secrets go, and the names of the calls
  * that follow, which is told by the id. The second one's reply has the tunnels already. */
 #include "deploy/modal/modal.h"
+#include "base/random.h"
 
 #include "base/cleanup.h"
 #include <ctype.h>
@@ -178,8 +179,7 @@ static int open_creation(struct modal_deployment *d, const struct ingredients *i
 	struct modal_creation *c = &d->creation;
 	close_creation(c);
 	pb_init(&c->request, CREATE_MAX);
-	if (modal_new_key(c->key, err) < 0)
-		return -1;
+	random_uuid(c->key);
 	pb_string(&c->request, 1, d->app_id);
 	write_definition(d, i, &c->request);
 	modal_tags_write(&c->request, 4, c->key, d->config.host_timeout < 0, d->options.tags);
@@ -344,7 +344,7 @@ static int find_out(struct modal_deployment *d, const struct deadline *deadline,
 
 int modal_sandbox_remove(struct modal_deployment *d, const struct deadline *deadline, struct crex_error *err)
 {
-	char key[MODAL_KEY_SIZE];
+	char key[RANDOM_UUID_SIZE];
 	snprintf(key, sizeof key, "%s", d->creation.key);
 	int was_open = find_out(d, deadline, err);
 	if (was_open < 0)
