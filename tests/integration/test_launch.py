@@ -282,6 +282,17 @@ def test_json_log_lines(start):
     assert "s3cret" not in box.server.output
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
+def test_no_terminals(start, tmp_path):
+    wrap = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /dev/pts && exec "$@"', "sh"]
+    if subprocess.run([*wrap, "true"], capture_output=True).returncode:
+        pytest.skip("may not mount here")
+    box = start(wrap=wrap)
+    with pytest.raises(FileNotFoundError, match="/dev/ptmx.*devpts"):
+        box.create_session()
+    assert box.execute("echo $((6 * 7))", shell=True).stdout == "42\n"
+
+
 def test_refused_requests_are_logged(start):
     """Those too that are answered before anything can handle them."""
     box = start("--log-level", "info", "--max-body", "1K", "--max-header", "8K", "--header-timeout", "1", "--idle-timeout", "1")

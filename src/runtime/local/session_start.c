@@ -30,6 +30,7 @@ struct start_job {
 	struct proc_tree_mark tty;
 	pid_t pid;
 	int error;
+	bool no_terminal; /* is what the error says */
 	enum proc_stage stage;
 	char rcfile[64];
 	bool rcfile_is_temporary;
@@ -109,6 +110,7 @@ static int start(struct start_job *job)
 {
 	cleanup_fd int slave = -1, report_write = -1;
 	int r = proc_pty_open(ROWS, COLS, &job->master, &slave);
+	job->no_terminal = r < 0;
 	if (r < 0)
 		return r;
 	struct stat st;
@@ -171,8 +173,16 @@ static void start_done_cb(uv_work_t *work, int status)
 			&err, CREX_E_FILE_NOT_FOUND,
 			"[Errno 2] No such file or directory: 'bash' (no bash in PATH: sessions need one, execute and "
 			"files work without)");
+	else if (job->error == -ENOENT && job->no_terminal)
+		crex_error_set(
+			&err, CREX_E_FILE_NOT_FOUND,
+			"[Errno 2] No such file or directory: '/dev/ptmx' (no devpts is mounted: sessions need a "
+			"terminal, execute and files work without)");
 	else if (job->error < 0)
-		crex_error_set_errno(&err, -job->error, job->stage == PROC_STAGE_EXEC ? "bash" : NULL);
+		crex_error_set_errno(&err, -job->error,
+				     job->no_terminal		     ? "/dev/ptmx"
+				     : job->stage == PROC_STAGE_EXEC ? "bash"
+								     : NULL);
 	s->master = job->master;
 	s->memfd = job->memfd;
 	s->report_fd = job->report_fd;
