@@ -434,6 +434,11 @@ int wire_read_error(int status, struct crex_str body, struct crex_error *err)
 		return crex_error_set(err, CREX_E_PROTOCOL,
 				      "no SWE-ReX server answers there, or one of another version (status %d): %s",
 				      status, shown);
+	case 413:
+		return crex_error_set(err, CREX_E_LIMIT,
+				      "the server takes no request that long (413): %s (its --max-body says how long; "
+				      "uploads have no such limit)",
+				      shown);
 	case 422:
 		if (has_detail)
 			return crex_error_set_bytes(err, CREX_E_VALUE, detail.data, detail.len);

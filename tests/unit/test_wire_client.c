@@ -364,6 +364,7 @@ static void test_errors(void **state)
 	      "{\"detail\":[{\"loc\":[\"body\",\"bash\",\"command\"],\"msg\":\"Field "
 	      "required\"},{\"loc\":[\"body\",3],\"msg\":\"No\"}]}",
 	      CREX_E_VALUE, "bash.command: Field required\n3: No", &err);
+	fails(413, "{\"detail\":\"Too much\"}", CREX_E_LIMIT, "no request that long (413): Too much", &err);
 	fails(422, "{\"detail\":\"because\"}", CREX_E_VALUE, "because", &err);
 	fails(422, "nonsense", CREX_E_PROTOCOL, "nonsense", &err);
 	fails(422, "{\"detail\":[]}", CREX_E_PROTOCOL, "422", &err);
