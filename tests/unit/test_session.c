@@ -363,6 +363,17 @@ static void test_timeout_and_interrupt(void **state)
 	a = rig_interrupt(r); /* nothing to interrupt */
 	assert_int_equal(a->code, CREX_OK);
 	RUN("echo next", "next\n", 0);
+	/* a long one is named by its beginning */
+	char longest[6000];
+	memset(longest, 'x', sizeof longest);
+	memcpy(longest, "sleep 301.6 # ", 14);
+	longest[sizeof longest - 1] = '\0';
+	rig_run_opt(r, longest, (struct run){.timeout = 0.1});
+	a = rig_run_opt(r, "echo too early", (struct run){.timeout = 0.1});
+	assert_non_null(strstr(a->message, "busy with 'sleep 301.6 # xxx"));
+	assert_non_null(strstr(a->message, "xxx'.... Interrupt that first."));
+	rig_interrupt(r);
+	RUN("echo next", "next\n", 0);
 }
 
 static void test_late_end_after_a_timeout(void **state)

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <termios.h>
 
-enum { CANONICAL_LINE_MAX = 4095, MESSAGE_OUTPUT_MAX = 1 << 16 };
+enum { CANONICAL_LINE_MAX = 4095, MESSAGE_OUTPUT_MAX = 1 << 16, NAME_MAX_BYTES = 600 };
 
 static bool append_message_output(struct buf *msg, const char *out, size_t len)
 {
@@ -19,6 +19,21 @@ static bool append_message_output(struct buf *msg, const char *out, size_t len)
 		len = MESSAGE_OUTPUT_MAX;
 	}
 	return buf_append(msg, out, len) == 0;
+}
+
+/* The beginning of it is enough to know it by. NULL: memory ran out. */
+static char *name_command(struct crex_str command)
+{
+	size_t len = command.len < NAME_MAX_BYTES ? command.len : NAME_MAX_BYTES;
+	while (len > 0 && len < command.len && ((unsigned char)command.ptr[len] & 0xC0) == 0x80)
+		len--; /* between characters */
+	struct buf text;
+	buf_init(&text, 6 * NAME_MAX_BYTES + 8); /* pyrepr.h: six to one, and the quotes */
+	if (pyrepr_str(&text, command.ptr, len) < 0 || (len < command.len && buf_append_str(&text, "...") < 0)) {
+		buf_deinit(&text);
+		return NULL;
+	}
+	return buf_steal(&text, NULL);
 }
 
 static void timeout_cb(uv_timer_t *timer)
@@ -43,11 +58,7 @@ static void timeout_cb(uv_timer_t *timer)
 		buf_append_str(&msg, len > 0 ? ". Output so far:\n" : ". No output so far.");
 		append_message_output(&msg, out ? out : "", len);
 		free(s->running_text);
-		struct buf text;
-		buf_init(&text, 4096);
-		if (pyrepr_str(&text, job->req.command.ptr, job->req.command.len) < 0)
-			buf_clear(&text);
-		s->running_text = buf_steal(&text, NULL);
+		s->running_text = name_command(job->req.command);
 	}
 	crex_error_set_bytes(&err, CREX_E_COMMAND_TIMEOUT, msg.data, msg.len);
 	crex_error_add(&err, "output", out ? out : "", len);
