@@ -296,6 +296,14 @@ static struct crex_str find_trap(struct crex_str field, const char *end)
 	return (struct crex_str){"", 0};
 }
 
+static bool is_number(struct crex_str text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] < '0' || text.ptr[i] > '9')
+			return false;
+	return text.len > 0 && text.len < 10;
+}
+
 void shell_parse_report(const char *data, size_t len, const char *session_nonce, struct shell_state *st)
 {
 	struct cursor c = {data, data + len};
@@ -308,8 +316,7 @@ void shell_parse_report(const char *data, size_t len, const char *session_nonce,
 		if (flags.len && memchr(flags.ptr, *f, flags.len))
 			st->flags[k++] = *f;
 	st->flags[k] = '\0';
-	bool digits = xtrace_fd.len > 0 && xtrace_fd.len < 10 && strspn(xtrace_fd.ptr, "0123456789") >= xtrace_fd.len;
-	set_field(&st->xtrace_fd, digits ? xtrace_fd : (struct crex_str){"", 0});
+	set_field(&st->xtrace_fd, is_number(xtrace_fd) ? xtrace_fd : (struct crex_str){"", 0});
 	struct crex_str all = {data, len};
 	set_field(&st->trap_debug, find_trap(all, "' DEBUG\n"));
 	set_field(&st->trap_err, find_trap(all, "' ERR\n"));
