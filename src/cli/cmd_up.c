@@ -136,7 +136,7 @@ const struct command command_up = {
 	.usage = "NAME --image IMAGE | --deployment FILE | --remote URL [OPTION...]",
 	.about = "Prints the name when the sandbox is ready. FILE is a JSON object: {\"type\": \"docker\", \"image\": "
 		 "...};\n"
-		 "its fields are in docs/deployments.md. With --remote a server that runs already gets a name here.",
+		 "docs/docker.md and docs/deployments.md tell its fields. With --remote a running server gets a name.",
 	.examples = "crex up web --image python:3.12\n"
 		    "crex up big --deployment fargate.json -v\n"
 		    "crex up build --remote https://build.example --token-file ~/.build-token\n"
