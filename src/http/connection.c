@@ -267,10 +267,10 @@ static void send_reply(struct http_exchange *c)
 		bufs[1].base += sent - first;
 		bufs[1].len -= sent - first;
 	}
+	c->since = c->write_start = now_of(c);
 	/* All of the reply stays in memory until its last byte is taken, so all of it counts. */
 	server_writer_add(c->server, c, c->content ? c->content->body.cap : total - sent);
 	c->out_left = total - sent;
-	c->since = now_of(c);
 	unsigned skip = bufs[0].len == 0;
 	r = uv_write(&c->req.write, &c->h.stream, bufs + skip, n_bufs - skip, on_written);
 	if (r < 0)
@@ -341,6 +341,16 @@ void http_reply(struct http_exchange *c, int status, struct http_content *conten
 			c, 511,
 			"{\"swerexception\":{\"message\":\"out of memory\",\"class_path\":\"builtins.MemoryError\","
 			"\"traceback\":\"\",\"extra_info\":{}}}",
+			"");
+		return;
+	}
+	if (!server_has_room(c->server, content->body.len)) {
+		http_content_unref(content);
+		http_reply_static(
+			c, 511,
+			"{\"swerexception\":{\"message\":\"the reply was dropped: other replies that are still "
+			"being read fill the memory for them (--max-backlog)\","
+			"\"class_path\":\"swerex.exceptions.SwerexException\",\"traceback\":\"\",\"extra_info\":{}}}",
 			"");
 		return;
 	}
@@ -560,6 +570,13 @@ void conn_read_now(struct http_exchange *c)
 bool conn_is_idle(const struct http_exchange *c)
 {
 	return c->state == CONN_HEAD && !c->parser.started;
+}
+
+bool conn_is_slow(const struct http_exchange *c, uint64_t now)
+{
+	uint64_t ms = now > c->write_start ? now - c->write_start : 0;
+	size_t left = uv_stream_get_write_queue_size(&c->h.stream), sent = c->out_len > left ? c->out_len - left : 0;
+	return c->state == CONN_WRITE && ms >= HTTP_SWEEP_MS && sent < HTTP_SLOW_RATE * (ms / 1000);
 }
 
 bool conn_is_late(const struct http_exchange *c, uint64_t now)

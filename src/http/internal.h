@@ -11,6 +11,8 @@ enum {
 	HTTP_STASH_MAX = 2 * HTTP_READ_SIZE,
 	HTTP_SMALL_BODY = 65536,
 	HTTP_SWEEP_MS = 1000,
+	HTTP_SLOW_RATE = 128 << 10, /* bytes a second: who takes less may be cut off when memory for replies is short */
+	HTTP_REPLY_SMALL = 1 << 20, /* always let through */
 	HTTP_LINGER_IDLE_MS = 5000,
 	HTTP_LINGER_TOTAL_MS = 60000,
 };
@@ -87,8 +89,9 @@ struct http_exchange {
 	uint64_t since;	     /* loop time of the last progress that counts in this state */
 	uint64_t rate_carry; /* bytes of a body times 1000 that have not yet moved `since` on */
 	uint64_t linger_end;
-	size_t out_left; /* as last seen by the sweep, in CONN_WRITE */
-	size_t out_size; /* counted into the server's backlog */
+	size_t out_left;      /* as last seen by the sweep, in CONN_WRITE */
+	uint64_t write_start; /* loop time, in CONN_WRITE */
+	size_t out_size;      /* counted into the server's backlog */
 	struct http_parser parser;
 	struct crex_str path;
 	struct buf body;
@@ -122,6 +125,9 @@ void *upgrade_free(struct http_upgrade *u); /* NULL is fine; returns NULL */
 void server_conn_opened(struct http_server *s, struct http_exchange *c);
 void server_conn_closing(struct http_server *s, struct http_exchange *c); /* out of the lists */
 void server_conn_gone(struct http_server *s);
+void server_relieve_backlog(struct http_server *s);
+bool server_has_room(struct http_server *s, size_t bytes);	/* for a reply of this size */
+bool conn_is_slow(const struct http_exchange *c, uint64_t now); /* in CONN_WRITE */
 void server_writer_add(struct http_server *s, struct http_exchange *c, size_t bytes);
 void server_writer_remove(struct http_server *s, struct http_exchange *c);
 

@@ -109,6 +109,7 @@ static void on_sweep(uv_timer_t *timer)
 		next = c->next;
 		conn_sweep(c, now);
 	}
+	server_relieve_backlog(s);
 	if (!s->first) {
 		uv_timer_stop(timer);
 		s->sweeping = false;
@@ -148,11 +149,28 @@ void server_writer_add(struct http_server *s, struct http_exchange *c, size_t by
 	*(s->writer_last ? &s->writer_last->writer_next : &s->writer_first) = c;
 	s->writer_last = c;
 	s->backlog += bytes;
-	while (s->backlog > s->config.max_backlog && s->writer_first != c) {
+	server_relieve_backlog(s);
+}
+
+/* Only who is slow is cut off, whoever waits longest first: a reply that is being read as fast as it can be would be
+ * lost for others that are no better. */
+void server_relieve_backlog(struct http_server *s)
+{
+	struct http_exchange *next;
+	for (struct http_exchange *c = s->writer_first; c && s->backlog > s->config.max_backlog; c = next) {
+		next = c->writer_next;
+		if (!conn_is_slow(c, uv_now(s->loop)))
+			continue;
 		log_at(s->config.log, LOG_LEVEL_WARNING, "http", NULL,
 		       "a slow reader was cut off: replies wait with %zu bytes", s->backlog);
-		conn_close(s->writer_first);
+		conn_close(c);
 	}
+}
+
+/* Fast readers may take it to twice the limit. */
+bool server_has_room(struct http_server *s, size_t bytes)
+{
+	return bytes <= HTTP_REPLY_SMALL || s->writer_first == NULL || s->backlog + bytes <= 2 * s->config.max_backlog;
 }
 
 void server_writer_remove(struct http_server *s, struct http_exchange *c)

@@ -354,11 +354,36 @@ static void test_backlog_is_bounded(void **state)
 		client_wait_eof(r, &quick);
 		client_close(&quick);
 	}
-	/* the first ones were cut off, the last one is whole */
+	/* nobody is slow yet: the one that finds no room is told so */
+	client_expect(r, &slow[3], 511, "the reply was dropped");
+	/* then who doesn't read is cut off, the first ones first, until the rest has room */
+	while (http_server_connections(r->srv.http) > 2)
+		rig_turn(r);
 	assert_int_equal(client_reply(r, &slow[0], NULL), 0);
-	assert_int_equal(client_reply(r, &slow[3], NULL), 200);
+	assert_int_equal(client_reply(r, &slow[1], NULL), 0);
+	assert_int_equal(client_reply(r, &slow[2], NULL), 200);
 	for (int i = 0; i < 4; i++)
 		client_close(&slow[i]);
+}
+
+/* Replies that are read as they come are never cut off for others, however much of them is under way. */
+static void test_backlog_of_fast_readers(void **state)
+{
+	struct rig *r = *state;
+	rig_reset(r);
+	r->opt.max_backlog = 6 << 20;
+	rig_start(r);
+	struct client fast[2];
+	for (int i = 0; i < 2; i++) {
+		fast[i] = rig_connect(r);
+		send_command(r, &fast[i], "", "big 5000000");
+		while (fake_stats(r->srv.rt)->runs == (unsigned)i || r->srv.n_calls > 0)
+			rig_turn(r);
+	}
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(client_reply(r, &fast[i], NULL), 200);
+		client_close(&fast[i]);
+	}
 }
 
 static void test_early_refusal_of_upload(void **state)
@@ -801,6 +826,7 @@ int main(void)
 		CASE(test_request_ids),
 		CASE(test_big_bodies_and_slow_reader),
 		CASE(test_backlog_is_bounded),
+		CASE(test_backlog_of_fast_readers),
 		CASE(test_early_refusal_of_upload),
 		CASE(test_idle_is_closed),
 		CASE(test_head_deadline),
