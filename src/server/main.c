@@ -15,6 +15,7 @@
 #include "proc/tree.h"
 #include "server/guardian.h"
 #include "server/reserve.h"
+#include "server/memory.h"
 #include "server/server.h"
 #include "wire/json_memory.h"
 
@@ -342,7 +343,7 @@ int main(int argc, char **argv)
 	struct program p = {0};
 	struct buf error cleanup_buf;
 	buf_init(&error, 4096);
-	enum options_result parsed = options_parse(&p.opt, argc, argv, getenv, &error);
+	enum options_result parsed = options_parse(&p.opt, argc, argv, getenv, memory_limit(), &error);
 	options_scrub(argc, argv, environ);
 	unsetenv("SWEREX_AUTH_TOKEN");
 	const char *no_color = getenv("NO_COLOR");

@@ -34,6 +34,7 @@ struct row {
 #define AT(member) offsetof(struct options, member)
 #define MANY UINT64_C(1000000)
 #define HUGE_SIZE (UINT64_C(1) << 40)
+#define FIT_LEAST UINT64_C(65536)
 #define LONG_MS (UINT64_C(1000) * 86400 * 365)
 
 static const struct row rows[] = {
@@ -270,8 +271,27 @@ static enum options_result read_logging(struct options *opt, char *(*get_env)(co
 	return OPTIONS_RUN;
 }
 
+/* Defaults that are too large for a small sandbox shrink with it: an output of control bytes takes six times its size
+ * as JSON, in two streams, and the commands want memory as well. What the user names is the user's choice. */
+static void fit_memory(struct options *opt, uint64_t memory)
+{
+	static const struct {
+		size_t at;
+		uint64_t share;
+	} parts[] = {{AT(max_output), 24},
+		     {AT(max_file), 24},
+		     {AT(max_body), 16},
+		     {AT(max_backlog), 4},
+		     {AT(idempotency_bytes), 16}};
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		uint64_t *value = (uint64_t *)(void *)((char *)opt + parts[i].at), most = memory / parts[i].share;
+		most = most > FIT_LEAST ? most : FIT_LEAST;
+		*value = *value < most ? *value : most;
+	}
+}
+
 enum options_result options_parse(struct options *opt, int argc, char *const *argv, char *(*get_env)(const char *name),
-				  struct buf *error)
+				  uint64_t memory, struct buf *error)
 {
 	*opt = (struct options){0};
 	enum options_result r = OPTIONS_RUN;
@@ -281,6 +301,7 @@ enum options_result options_parse(struct options *opt, int argc, char *const *ar
 		if (value)
 			r = set(opt, &rows[i], value, error);
 	}
+	fit_memory(opt, memory);
 	if (r == OPTIONS_RUN)
 		r = parse_args(opt, argc, argv, error);
 	if (r == OPTIONS_RUN)

@@ -48,10 +48,11 @@ enum options_result {
 	OPTIONS_BAD, /* error holds one line */
 };
 
-/* Reads argv and the environment (through get_env, getenv in the program). Every string is copied: the caller may
+/* Reads argv and the environment (through get_env, getenv in the program). memory: bytes that the sandbox may use; the
+ * defaults of what is kept in memory are a part of it where that is less. Every string is copied: the caller may
  * scrub argv afterwards. opt must be deinitialised in every case. */
 enum options_result options_parse(struct options *opt, int argc, char *const *argv, char *(*get_env)(const char *name),
-				  struct buf *error);
+				  uint64_t memory, struct buf *error);
 void options_deinit(struct options *opt);
 int options_print_help(struct buf *out);
 

@@ -32,7 +32,8 @@ static char *some_env(const char *name)
 	return strcmp(name, "SWE_REX_LOG_STREAM_LEVEL") == 0 ? level : NULL;
 }
 
-static enum options_result parse(struct options *opt, char *(*env)(const char *), const char *const *args)
+static enum options_result parse_within(uint64_t memory, struct options *opt, char *(*env)(const char *),
+					const char *const *args)
 {
 	char *argv[16] = {(char *)"swerex-remote"};
 	int argc = 1;
@@ -40,7 +41,7 @@ static enum options_result parse(struct options *opt, char *(*env)(const char *)
 		argv[argc] = (char *)args[argc - 1];
 	struct buf error;
 	buf_init(&error, 4096);
-	enum options_result r = options_parse(opt, argc, argv, env, &error);
+	enum options_result r = options_parse(opt, argc, argv, env, memory, &error);
 	assert_int_equal(r == OPTIONS_BAD, error.len > 0);
 	if (error.len > 0)
 		assert_null(strchr(error.data, '\n'));
@@ -48,7 +49,33 @@ static enum options_result parse(struct options *opt, char *(*env)(const char *)
 	return r;
 }
 
+static enum options_result parse(struct options *opt, char *(*env)(const char *), const char *const *args)
+{
+	return parse_within(UINT64_MAX, opt, env, args);
+}
+
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* Defaults shrink with the sandbox; what is given does not. */
+static void test_memory(void **state)
+{
+	(void)state;
+	struct options o;
+	assert_int_equal(parse_within(240 << 20, &o, no_env, ARGS("--auth-token", "T")), OPTIONS_RUN);
+	assert_int_equal(o.max_output, 10 << 20);
+	assert_int_equal(o.max_file, 10 << 20);
+	assert_int_equal(o.max_body, 15 << 20);
+	assert_int_equal(o.max_backlog, 60 << 20);
+	assert_int_equal(o.idempotency_bytes, 15 << 20);
+	options_deinit(&o);
+	assert_int_equal(parse_within(240 << 20, &o, no_env, ARGS("--auth-token", "T", "--max-output", "64M")),
+			 OPTIONS_RUN);
+	assert_int_equal(o.max_output, 64 << 20);
+	options_deinit(&o);
+	assert_int_equal(parse_within(1, &o, no_env, ARGS("--auth-token", "T")), OPTIONS_RUN);
+	assert_int_equal(o.max_output, 65536);
+	options_deinit(&o);
+}
 
 static void test_good(void **state)
 {
@@ -205,6 +232,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_good),
+		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_token_file),
 		cmocka_unit_test(test_scrub),
