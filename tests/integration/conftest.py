@@ -45,7 +45,7 @@ def start(tmp_path):
     yield launch
     for instance, client in started:
         client.shut()
-        instance.kill()
+        instance.end()
         instance.scratch.cleanup()
 
 
