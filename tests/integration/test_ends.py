@@ -1,5 +1,6 @@
 """Commands that end their own shell: the reply has the output and the code, says so, and the name is free again."""
 
+import asyncio
 import time
 
 import pytest
@@ -100,8 +101,14 @@ def test_ended_under_check_raise(sh):
         sh("echo x")
 
 
-def test_queued_commands_of_an_ended_session_are_answered(sh):
-    first, *rest = sh.box.gather(*[sh.coro(command) for command in ("sleep 0.3; exit 3", "echo a", "echo b")], return_exceptions=True)
+def test_queued_commands_of_an_ended_session_are_answered(sh, tmp_path):
+    async def behind(command):
+        while not (tmp_path / "runs").exists():
+            await asyncio.sleep(0.005)
+        return await sh.coro(command)
+
+    first, *rest = sh.box.gather(sh.coro(f"touch {tmp_path}/runs; sleep 0.3; exit 3"), behind("echo a"), behind("echo b"),
+                                 return_exceptions=True)
     assert first.exit_code == 3
     for item in rest:
         assert isinstance(item, SessionDoesNotExistError), item
