@@ -5,13 +5,14 @@
 
 Needs what tests/engines starts, the driver (ninja -C build/plain) and a static server (script/build). Each pair is taken in
 turn, so that both see the same machine; figures are medians. Ours is from the start of the deployment to the reply to its
-first command in a session; the floor is `run --rm IMAGE true`, to its end. Exit status 1 when a target was missed."""
+first command in a session; the floor is `run --rm IMAGE true`, to its end. `crex exec` stands beside the engine's exec. Exit status 1 when a target was missed."""
 
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 TREE = pathlib.Path(__file__).resolve().parents[1]
@@ -21,6 +22,7 @@ from driver import Driver  # noqa: E402
 from engines import Engine, Engines  # noqa: E402
 
 MANY = 50
+CREX = str(TREE / "build/plain/src/cli/crex")
 TARGET = 1.2
 
 
@@ -50,6 +52,26 @@ def plain_many(engine, image):
     return sum(run.returncode != 0 for run in runs)
 
 
+def commands(engine, image, servers, pairs, rows):
+    """`crex exec` against the engine's own exec, in one named sandbox."""
+    with tempfile.TemporaryDirectory() as state:
+        environment = {**engine.environment(), "CREX_SERVER_DIR": servers, "XDG_STATE_HOME": state}
+
+        def crex(*args):
+            subprocess.run([CREX, *args], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=120)
+
+        crex("up", "bench", "--image", image, "--engine", engine.name, "--pull", "never")
+        try:
+            container = engine.ok("ps", "-q", "--latest")
+            floor, ours = [], []
+            for _ in range(pairs + 2):
+                floor.append(seconds_of(lambda: engine.ok("exec", container, "/bin/true")))
+                ours.append(seconds_of(lambda: crex("exec", "bench", "--", "/bin/true")))
+            rows.append((f"crex exec against {engine.name} exec", statistics.median(ours), statistics.median(floor), 1))
+        finally:
+            crex("down", "bench")
+
+
 def measure(engine, pairs, rows):
     servers = os.environ.get("CREX_SERVER_DIR", str(TREE / "dist"))
     driver = Driver({**engine.environment(), "CREX_SERVER_DIR": servers})
@@ -62,6 +84,7 @@ def measure(engine, pairs, rows):
             floor.append(seconds_of(lambda: engine.ok("run", "--rm", image, "true")))
             ours.append(one(driver, config))
         rows.append((f"{engine.name}, {name}: start to first command", statistics.median(ours), statistics.median(floor), TARGET))
+    commands(engine, "localhost/crex-test/bookworm", servers, pairs, rows)
     failed = []
     floor = seconds_of(lambda: failed.append(plain_many(engine, image)))
     ready = driver.parallel(config=config, n=MANY)
