@@ -59,6 +59,7 @@ static struct {
 	size_t n_ended;		      /* in all; the next slot is this modulo ENDED_MAX */
 	uint64_t forgotten_end;	      /* latest end among the roots that the ring has dropped */
 	uint64_t orphan_reaped;	      /* when an unregistered child was last reaped */
+	uint64_t n_reaped;	      /* children of any kind */
 	bool adopting;
 } table = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -178,6 +179,7 @@ void proc_roots_reap_failed(int64_t id, pid_t pid)
 		struct root *r = find_id(id);
 		/* Gone from the table: the loop's reaper was faster, and the pid may mean another process by now. */
 		bool over = !r || waitpid(pid, NULL, WNOHANG) != 0;
+		table.n_reaped += over;
 		if (over && r)
 			drop(r);
 		proc_roots_unlock();
@@ -194,6 +196,7 @@ pid_t proc_roots_wait(pid_t which, int *ret_status)
 	pid_t pid = waitpid(which, &status, WNOHANG);
 	int saved = errno;
 	if (pid > 0) {
+		table.n_reaped++;
 		struct root *r = find_pid(pid);
 		if (r)
 			end(r, pid);
@@ -236,6 +239,7 @@ pid_t proc_roots_wait_pidfd(int pidfd, pid_t pid, int *ret_status)
 	int r = waitid((idtype_t)P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG), errnum = errno;
 	bool ended = r == 0 ? info.si_pid != 0 : errnum == ECHILD;
 	struct root *root = ended ? find_pid(pid) : NULL;
+	table.n_reaped += ended;
 	if (ended)
 		*ret_status = r == 0 ? status_of(&info) : late_status(pidfd);
 	if (root)
@@ -284,6 +288,22 @@ bool proc_roots_identity(pid_t root, uint64_t *ret_mark, uint64_t *ret_start)
 	*ret_mark = proc_origin_mark(r->group, r->id);
 	*ret_start = r->start - r->start % TICK_NS;
 	return true;
+}
+
+uint64_t proc_roots_reaped(void)
+{
+	return table.n_reaped;
+}
+
+size_t proc_roots_pids(pid_t *ret, size_t max)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < table.n_alive && n < max; i++) {
+		pid_t pid = pid_of(&table.alive[i]);
+		if (pid != 0)
+			ret[n++] = pid;
+	}
+	return n;
 }
 
 bool proc_roots_is_root(pid_t pid, uint64_t start)

@@ -50,6 +50,10 @@ enum proc_root_state proc_roots_state(pid_t root);
 bool proc_roots_identity(pid_t root, uint64_t *ret_mark, uint64_t *ret_start);
 /* Is pid (a direct child, alive or zombie) a root, or possibly a newborn one? start: its start in ns since boot. */
 bool proc_roots_is_root(pid_t pid, uint64_t start);
+/* How many children have been reaped so far: as long as it stays the same no child has left the kernel's lists. */
+uint64_t proc_roots_reaped(void);
+/* The registered roots, alive or zombies, at most max of them. Returns how many were written. */
+size_t proc_roots_pids(pid_t *ret, size_t max);
 bool proc_roots_adopting(void);
 /* Could an orphan of ours that started at `start` have come from no other root than `root`? True only when that is
  * certain. (From an orphan of other origin that is still there it may have come all the same: the caller sees those.)

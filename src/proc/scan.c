@@ -218,26 +218,27 @@ static int look_at(struct proc_scan *scan, int proc, pid_t pid, size_t max)
 	return scan->n == max ? -E2BIG : add(scan, &s);
 }
 
-static int look_at_children(struct proc_scan *scan, int proc, pid_t pid, pid_t tid, size_t max)
+/* Tells the children of one thread. Stops at the first negative result. */
+static int list_children(int proc, pid_t pid, pid_t tid, int (*each)(void *arg, pid_t child), void *arg)
 {
 	char path[64], text[1024];
 	snprintf(path, sizeof path, "%d/task/%d/children", (int)pid, (int)tid);
 	cleanup_fd int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return shortage(errno) ? -errno : 0;
+		return -errno;
 	pid_t child = 0;
 	for (;;) {
 		ssize_t n = read(fd, text, sizeof text);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return 0;
+			return n < 0 ? -errno : 0;
 		for (ssize_t i = 0; i < n; i++) {
 			if (text[i] >= '0' && text[i] <= '9') {
 				child = child * 10 + (text[i] - '0');
 				continue;
 			}
-			int r = child > 0 ? look_at(scan, proc, child, max) : 0;
+			int r = child > 0 ? each(arg, child) : 0;
 			child = 0;
 			if (r < 0)
 				return r;
@@ -245,46 +246,81 @@ static int look_at_children(struct proc_scan *scan, int proc, pid_t pid, pid_t t
 	}
 }
 
-static int look_below(struct proc_scan *scan, int proc, const struct proc_stat *s, size_t max)
+/* What another process or a thread of it does not tell any more, since it has ended, is nothing. */
+static int unless_ended(int r)
 {
-	pid_t pid = s->pid;
-	if (!proc_stat_is_alive(s))
-		return 0;
-	if (s->threads <= 1)
-		return look_at_children(scan, proc, pid, pid, max);
+	return r == -E2BIG || shortage(-r) ? r : 0;
+}
+
+static int list_all_children(int proc, pid_t pid, int (*each)(void *arg, pid_t child), void *arg)
+{
+	const bool own = pid == getpid();
 	char path[32];
 	snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
 	__attribute__((cleanup(cleanup_dir))) DIR *dir = opendir(path);
 	if (!dir)
-		return shortage(errno) ? -errno : 0;
+		return own ? -errno : unless_ended(-errno);
 	int r = 0;
 	struct dirent *e;
-	while (r >= 0 && (e = readdir(dir)) != NULL)
-		if (e->d_name[0] != '.')
-			r = look_at_children(scan, proc, pid, (pid_t)strtol(e->d_name, NULL, 10), max);
+	while (r >= 0 && (e = readdir(dir)) != NULL) {
+		if (e->d_name[0] == '.')
+			continue;
+		r = list_children(proc, pid, (pid_t)strtol(e->d_name, NULL, 10), each, arg);
+		r = own ? r : unless_ended(r);
+	}
 	return r;
 }
 
-int proc_scan_read_below(struct proc_scan *scan, pid_t top, size_t max)
+struct below {
+	struct proc_scan *scan;
+	int proc;
+	size_t max;
+};
+
+static int on_child(void *arg, pid_t child)
+{
+	const struct below *b = arg;
+	return look_at(b->scan, b->proc, child, b->max);
+}
+
+static int look_below(struct below *b, const struct proc_stat *s)
+{
+	if (!proc_stat_is_alive(s))
+		return 0;
+	return unless_ended(s->threads <= 1 ? list_children(b->proc, s->pid, s->pid, on_child, b)
+					    : list_all_children(b->proc, s->pid, on_child, b));
+}
+
+int proc_scan_read_below(struct proc_scan *scan, const pid_t *tops, size_t n_tops, size_t max)
 {
 	scan->n = 0;
 	cleanup_fd int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (proc < 0)
 		return -errno;
+	struct below b = {scan, proc, max};
+	bool from_self = false;
 	int r = look_at(scan, proc, getpid(), max);
 	if (r == 0 && scan->n == 0)
 		r = -ENOSYS;
-	if (r == 0)
-		r = look_at(scan, proc, top, max);
-	for (size_t i = top == getpid() ? 0 : 1; r >= 0 && i < scan->n; i++) {
+	for (size_t i = 0; r == 0 && i < n_tops; i++) {
+		from_self = from_self || tops[i] == getpid();
+		r = look_at(scan, proc, tops[i], max);
+	}
+	for (size_t i = from_self ? 0 : 1; r >= 0 && i < scan->n; i++) {
 		struct proc_stat s = scan->items[i]; /* the array may move */
-		r = look_below(scan, proc, &s, max);
+		r = look_below(&b, &s);
 	}
 	if (r < 0)
 		return r;
 	qsort(scan->items, scan->n, sizeof *scan->items, by_pid);
 	link_children(scan);
 	return 0;
+}
+
+int proc_scan_list_own(int (*each)(void *arg, pid_t child), void *arg)
+{
+	cleanup_fd int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return proc < 0 ? -errno : list_all_children(proc, getpid(), each, arg);
 }
 
 void proc_scan_deinit(struct proc_scan *scan)

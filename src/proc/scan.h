@@ -36,9 +36,12 @@ bool proc_stat_parse(const char *text, size_t len, struct proc_stat *ret);
  * stopped: an earlier scan whose living members are known to be stopped, or NULL: these are not read again but carried
  * over, which makes a scan of a large stopped tree some ten times faster, faster than its remnants can breed. */
 int proc_scan_read(struct proc_scan *scan, const struct proc_scan *stopped);
-/* The same for this process, `top` and what is below that, at a cost in proportion to that alone. -E2BIG: more than max
- * processes. Only where proc_scan_lists_children(). */
-int proc_scan_read_below(struct proc_scan *scan, pid_t top, size_t max);
+/* The same for this process, the tops and what is below them, at a cost in proportion to that alone. -E2BIG: more than
+ * max processes. Only where proc_scan_lists_children(). */
+int proc_scan_read_below(struct proc_scan *scan, const pid_t *tops, size_t n_tops, size_t max);
+/* Tells the children of this process, whichever thread has borne or adopted them, those included that have ended.
+ * Complete as of its begin unless one was reaped meanwhile. Stops at each's first negative result and returns it. */
+int proc_scan_list_own(int (*each)(void *arg, pid_t child), void *arg);
 bool proc_scan_lists_children(void);
 void proc_scan_deinit(struct proc_scan *scan);
 struct proc_stat *proc_scan_find(const struct proc_scan *scan, pid_t pid);

@@ -17,10 +17,12 @@
  * stopped as it is found. One that does nothing but hand itself on to a child may still escape, for a while or for
  * good.
  *
- * While the root lives a scan follows the lists of children below it, so that a kill costs what its own tree is worth
- * and hundreds of them at once don't read all of /proc each. A large tree, an ended root, and a kernel without such
- * lists get scans of everything. The root's own list is complete in the last round: it is stopped, and whoever was on
- * the way to it in the round before, when nobody else was alive, has arrived.
+ * A scan follows the lists of children below the root, or when that has ended below those orphans of ours that may be
+ * its (orphans.h), so that a kill costs what its own tree is worth and hundreds of them at once don't read all of /proc
+ * each. A large tree, a kernel without such lists, and ended roots where orphans don't come to us or bear no marks get
+ * scans of everything. The root's own list is complete in the last round: it is stopped, and whoever was on the way to
+ * it in the round before, when nobody else was alive, has arrived. With orphans the last round is one in which all that
+ * were listed had been dead before: what these had left was in the list.
  *
  * Signals are sent under the lock of roots.h, so that no direct child's pid can change its meaning on the way. Nothing
  * is read from /proc under it: the loop's reaper waits for it. */
@@ -28,6 +30,7 @@
 
 #include "base/cleanup.h"
 #include "proc/origin.h"
+#include "proc/orphans.h"
 #include "proc/roots.h"
 #include "proc/scan.h"
 #include <dirent.h>
@@ -37,6 +40,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -63,7 +67,9 @@ struct killer {
 	uint32_t *stack; /* owned; indexes into now.items */
 	size_t stack_cap, depth;
 	bool root_alive;
+	struct proc_orphans orphans;
 	bool narrow;	 /* scans show what is below the root only */
+	bool ended;	 /* ... or in its place what is below orphans */
 	bool large;	 /* the tree was too large for that */
 	bool all_marked; /* whoever is of a tree bears its mark */
 	bool marks_read;
@@ -74,6 +80,7 @@ static void killer_deinit(struct killer *k)
 {
 	proc_scan_deinit(&k->now);
 	proc_scan_deinit(&k->before);
+	proc_orphans_deinit(&k->orphans);
 	free(k->stack);
 }
 
@@ -258,7 +265,7 @@ static void read_marks(struct killer *k)
 	k->root_mark = 0;
 	proc_roots_identity(k->root, &k->root_mark, &start);
 	proc_roots_unlock();
-	k->marks_read = needed && !k->narrow;
+	k->marks_read = needed && (!k->narrow || k->ended);
 	if (k->marks_read)
 		k->all_marked = proc_origin_usable();
 	for (size_t i = 0; k->marks_read && i < k->now.n; i++) {
@@ -296,6 +303,46 @@ static bool find_members(struct killer *k)
 	return true;
 }
 
+/* Whoever is seen dead for the first time may have left children to us since the list was made. */
+static bool left_none(const struct killer *k, pid_t orphan)
+{
+	const struct proc_stat *s = proc_scan_find(&k->now, orphan);
+	if (!s || proc_stat_is_alive(s))
+		return s != NULL;
+	const struct proc_stat *was = proc_scan_find(&k->before, orphan);
+	return was && was->start == s->start && !proc_stat_is_alive(was);
+}
+
+static int look_below_orphans(struct killer *k)
+{
+	int r = proc_orphans_list(&k->orphans, k->root_mark);
+	size_t n = k->orphans.n;
+	if (r == 0)
+		r = proc_orphans_add(&k->orphans, k->root); /* whose number may have been used again */
+	if (r == 0)
+		r = proc_scan_read_below(&k->now, k->orphans.items, k->orphans.n, NARROW_MAX);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (!left_none(k, k->orphans.items[i]))
+			k->now.unresolved = true;
+	return r;
+}
+
+static int look_narrowly(struct killer *k)
+{
+	return k->ended ? look_below_orphans(k) : proc_scan_read_below(&k->now, &k->root, 1, NARROW_MAX);
+}
+
+/* Whether what the root has left can be told by a look at our own orphans. */
+static bool orphans_tell(struct killer *k)
+{
+	uint64_t start;
+	proc_roots_lock();
+	bool known = proc_roots_adopting() && proc_roots_identity(k->root, &k->root_mark, &start);
+	proc_roots_unlock();
+	int ours = 0;
+	return known && prctl(PR_GET_CHILD_SUBREAPER, &ours) == 0 && ours && proc_origin_usable();
+}
+
 static int look(struct killer *k, bool all_stopped)
 {
 	struct proc_scan swap = k->before;
@@ -304,15 +351,14 @@ static int look(struct killer *k, bool all_stopped)
 	uint64_t give_up = monotonic() + SCAN_RETRY_NS;
 	for (;;) {
 		k->missed = false;
-		int r = k->narrow ? proc_scan_read_below(&k->now, k->root, NARROW_MAX)
-				  : proc_scan_read(&k->now, all_stopped ? &k->before : NULL);
-		if (r == -E2BIG) {
-			k->narrow = false;
-			k->large = true;
-			continue;
-		}
+		int r = k->narrow ? look_narrowly(k) : proc_scan_read(&k->now, all_stopped ? &k->before : NULL);
 		/* Shortage passes, often just because of us: the tree that we kill is what eats everything. */
 		bool shortage = r == -EMFILE || r == -ENFILE || r == -ENOMEM;
+		if (k->narrow && r < 0 && !shortage) {
+			k->narrow = false;
+			k->large = k->large || r == -E2BIG;
+			continue;
+		}
 		if (r < 0 && !(shortage && monotonic() < give_up))
 			return r;
 		if (r == 0 && k->stack_cap < k->now.n) {
@@ -396,7 +442,8 @@ static int sweep(struct killer *k)
 		proc_roots_lock();
 		if (!find_members(k)) {
 			proc_roots_unlock();
-			k->narrow = false;
+			k->narrow = k->narrow && !k->ended && orphans_tell(k);
+			k->ended = k->narrow;
 			continue;
 		}
 		struct round round = signal_members(k, kill_them);

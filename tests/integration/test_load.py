@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -12,7 +13,7 @@ import time
 import pytest
 from client import HttpError
 from rawhttp import request
-from server import SLOW, wait_until
+from server import SLOW, children_of, state_of, wait_until
 
 UPLOADER = """
 import socket, sys
@@ -97,6 +98,41 @@ def test_256_sessions_sleep_together(start):
     assert all(reply.output == "slept\n" and reply.exit_code == 0 for reply in replies)
     assert took < 8 * SLOW  # one after the other would be 256 s; the figure is in bench
     assert box.close() == {}
+
+
+@pytest.mark.parametrize("left", [False, True], ids=["nothing left", "a daemon left by each"])
+def test_128_shells_killed_at_once(start, left):
+    """is_alive is answered in time meanwhile, what they leave is ended too, and their places are free soon."""
+    box = start("--max-sessions", 128)
+    names = [str(number) for number in range(128)]
+    daemon = f"sleep 895.{os.getpid()}"
+
+    def daemons():
+        return int(subprocess.run(["pgrep", "-cxf", daemon], stdout=subprocess.PIPE, text=True).stdout)
+
+    def on_all(call):
+        return box.gather(*[call(name) for name in names], return_exceptions=True, deadline=120)
+
+    def all_created():
+        results = on_all(lambda name: box.rt.create_session(name, startup_timeout=60))
+        return not any(isinstance(result, Exception) and "exists" not in str(result) for result in results)
+
+    assert all_created()
+    shells = children_of(box.server.pid())
+    assert len(shells) == len(names)
+    if left:
+        on_all(lambda name: box.rt.run_in_session(f"(setsid {daemon} &)", name))
+        wait_until(lambda: daemons() == len(names), "each has its daemon")
+    began, times = time.monotonic(), []
+    for pid in shells:
+        os.kill(pid, signal.SIGKILL)
+    while len(times) < 100 or any(state_of(pid) for pid in shells):
+        times.append(ask_alive(box.server))
+        assert time.monotonic() - began < 10 * SLOW, "the shells are reaped"
+    wait_until(lambda: daemons() == 0, "nothing is left", 5)
+    wait_until(all_created, "each can be created again", 5)
+    times.sort()
+    assert times[-2] < 0.150 * SLOW, [f"{value * 1000:.0f} ms" for value in times[-5:]]
 
 
 def test_16_executions_together(start):

@@ -14,6 +14,7 @@
 #include "proctest.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,23 +160,29 @@ static void scan_below(void **state)
 	if (!proc_scan_lists_children())
 		skip();
 	struct proc_scan scan = {0};
+	const pid_t self = getpid(), nobody = 0x7ffffff0;
 	pid_t other = start("exec sleep 892.9"), in_thread = 0;
 	pid_t root = start("setsid sleep 892.8 & sh -c 'sleep 892.8; true' & wait");
 	uv_thread_t thread;
 	assert_int_equal(uv_thread_create(&thread, thread_main, &in_thread), 0);
 	wait_count("sleep 892.8", 2);
 	wait_count("sleep 892.1", 1);
-	assert_int_equal(proc_scan_read_below(&scan, root, 16), 0);
+	assert_int_equal(proc_scan_read_below(&scan, &root, 1, 16), 0);
 	assert_int_equal(scan.n, 5);
 	assert_false(scan.unresolved);
 	assert_non_null(proc_scan_find(&scan, getpid()));
 	assert_non_null(proc_scan_find(&scan, root));
 	assert_null(proc_scan_find(&scan, other));
-	assert_int_equal(proc_scan_read_below(&scan, root, 5), 0);
-	assert_int_equal(proc_scan_read_below(&scan, root, 4), -E2BIG);
-	assert_int_equal(proc_scan_read_below(&scan, 0x7ffffff0, 4), 0);
+	assert_int_equal(proc_scan_read_below(&scan, (pid_t[]){root, other}, 2, 16), 0);
+	assert_int_equal(scan.n, 6);
+	assert_non_null(proc_scan_find(&scan, other));
+	assert_int_equal(proc_scan_read_below(&scan, NULL, 0, 16), 0);
 	assert_int_equal(scan.n, 1);
-	assert_int_equal(proc_scan_read_below(&scan, getpid(), 64), 0);
+	assert_int_equal(proc_scan_read_below(&scan, &root, 1, 5), 0);
+	assert_int_equal(proc_scan_read_below(&scan, &root, 1, 4), -E2BIG);
+	assert_int_equal(proc_scan_read_below(&scan, &nobody, 1, 4), 0);
+	assert_int_equal(scan.n, 1);
+	assert_int_equal(proc_scan_read_below(&scan, &self, 1, 64), 0);
 	assert_non_null(proc_scan_find(&scan, in_thread));
 	assert_non_null(proc_scan_find(&scan, other));
 	start("exec sleep 892.2");
@@ -263,6 +270,26 @@ static void orphans_bear_their_origin(void **state)
 	wait_count("894.2", 0);
 	assert_int_equal(
 		count_processes("sleep 894.1") + count_processes("sleep 894.3") + count_processes("sleep 894.4"), 3);
+}
+
+/* A daemon that hands itself on to a child and ends, again and again: what a scan has listed may be dead when looked
+ * at, and its child is nowhere in it. */
+static void orphans_that_run_away(void **state)
+{
+	(void)state;
+	static const char run[] = "setsid sh -c 'f() { if [ $1 -gt 0 ]; then f $(($1 - 1)) & else sleep 896.1; fi; }; "
+				  "f 300; exit 0' & exit 0";
+	for (int i = 0; i < 5; i++) {
+		int fds[2];
+		assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+		pid_t root = start_on(run, fds[1]);
+		close(fds[1]);
+		assert_true(wait_until(has_ended, &root, 5));
+		assert_true(proc_tree_kill(root, false) >= 0);
+		struct pollfd end = {.fd = fds[0]};
+		assert_int_equal(poll(&end, 1, 5000), 1); /* all of them hold the other side */
+		close(fds[0]);
+	}
 }
 
 /* As where the limit that tells a process's origin can't be set. */
@@ -442,6 +469,7 @@ int main(void)
 		CASE(kept_root_goes_on),
 		CASE(session_of_an_ended_root),
 		CASE(orphans_bear_their_origin),
+		CASE(orphans_that_run_away),
 		CASE(orphans_of_others_live),
 		CASE(files_are_certain),
 		CASE(scan_below),
