@@ -1,6 +1,7 @@
 /* fuzz_unzip.c: any bytes as an archive. Besides not crashing: what is extracted stays within the limits and the
- * directory, and holds no link. */
+ * directory, and no link leads out of it. */
 #include "base/cleanup.h"
+#include "base/inside.h"
 #include "runtime/local/fsio.h"
 #include "runtime/local/unzip.h"
 
@@ -15,8 +16,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct unzip_limits limits = {.max_bytes = 256 * 1024, .max_entries = 32};
 
-/* Bytes of all files below; nothing else than files and directories may be there. */
-static uint64_t measure(int dirfd, const char *name)
+static void check_link(int dirfd, const char *name, size_t depth)
+{
+	char text[4097];
+	ssize_t n = readlinkat(dirfd, name, text, sizeof text - 1);
+	if (n < 0)
+		abort();
+	text[n] = '\0';
+	if (!link_stays_inside(depth, text))
+		abort();
+}
+
+/* Bytes of all files below; nothing else than files, directories and links may be there. depth: of what is in it. */
+static uint64_t measure(int dirfd, const char *name, size_t depth)
 {
 	uint64_t sum = 0;
 	int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -30,9 +42,11 @@ static uint64_t measure(int dirfd, const char *name)
 		if (fstatat(fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || (st.st_mode & 07000))
 			abort();
 		if (S_ISDIR(st.st_mode))
-			sum += measure(fd, e->d_name);
+			sum += measure(fd, e->d_name, depth + 1);
 		else if (S_ISREG(st.st_mode))
 			sum += (uint64_t)st.st_size;
+		else if (S_ISLNK(st.st_mode))
+			check_link(fd, e->d_name, depth);
 		else
 			abort();
 	}
@@ -54,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	struct crex_error err = CREX_ERROR_INIT;
 	int r = unzip_extract(zip, dir, &limits, &err);
-	if ((r == 0) != (err.code == CREX_OK) || measure(parent, "out") > limits.max_bytes)
+	if ((r == 0) != (err.code == CREX_OK) || measure(parent, "out", 0) > limits.max_bytes)
 		abort();
 	crex_error_clear(&err);
 	if (fs_remove_tree(parent, "out") < 0)
