@@ -44,6 +44,10 @@ CREX_API int crex_deployment_logs(struct crex_deployment *d, const struct crex_c
 /* Lets a started sandbox outlive this process: ret_state (JSON, holds secrets: keep it as a key is kept) is all that
  * crex_deployment_resume needs, here or in another process. The deployment is as after a stop then. */
 CREX_API int crex_deployment_detach(struct crex_deployment *d, struct crex_text *ret_state, struct crex_error *err);
+/* What to write down before a start that is to outlive this process: should the process be killed on the way there,
+ * what crex_deployment_resume makes of it is not started, and its stop removes what the start has left. Holds for the
+ * next start alone. UNSUPPORTED where nothing is known of a sandbox beforehand. */
+CREX_API int crex_deployment_plan(struct crex_deployment *d, struct crex_text *ret_state, struct crex_error *err);
 /* A started deployment of what was detached. Nothing is asked of it yet. */
 CREX_API struct crex_deployment *crex_deployment_resume(const char *state, size_t len, struct crex_error *err);
 

@@ -98,6 +98,9 @@ struct crex_deployment_ops {
 		    struct crex_error *err);
 	/* Frees the object itself, after stop or detach. */
 	void (*free)(struct crex_deployment *d);
+	/* Settles before `start` what `stop` needs to remove a sandbox whose start was cut off, and writes that for
+	 * `resume`, as detach does; resume makes of it a deployment without a runtime. NULL: UNSUPPORTED. */
+	int (*plan)(struct crex_deployment *d, struct crex_text *ret_state, struct crex_error *err);
 };
 
 struct crex_deployment_state; /* the dispatcher's */

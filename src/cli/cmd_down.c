@@ -15,7 +15,7 @@ struct down_options {
 
 static const struct option_row down_rows[] = {
 	{"all", 'a', OPTION_FLAG, NULL, "all of them", offsetof(struct down_options, all), NULL},
-	{"force", 'f', OPTION_FLAG, NULL, "forget those too that can't be reached any more",
+	{"force", 'f', OPTION_FLAG, NULL, "forget those too that can't be reached any more, or whose record is damaged",
 	 offsetof(struct down_options, force), NULL},
 };
 
@@ -34,16 +34,10 @@ static int take_down(struct cli *cli, const char *name, bool force)
 	cleanup_sandbox struct sandbox s = {0};
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	const struct crex_call call = {STOP_SECONDS, cli->cancel};
-	if (names_load(name, &s, &err) < 0)
+	bool is_loaded = names_load(name, &s, &err) == 0;
+	if (!is_loaded && (!force || err.code == CREX_E_FILE_NOT_FOUND))
 		return fail_error(cli, NULL, &err);
-	bool started = json_is_object(json_object_get(s.record, "state"));
-	struct crex_deployment *d = started ? sandbox_resume(&s, &err) : NULL;
-	int r = started && !d ? -1 : 0;
-	if (d) {
-		r = crex_deployment_stop(d, &call, &err);
-		crex_deployment_free(d);
-	}
-	if (r < 0 && (!force || err.code == CREX_E_CANCELLED))
+	if (is_loaded && sandbox_stop(&s, &call, &err) < 0 && (!force || err.code == CREX_E_CANCELLED))
 		return fail_error(cli, name, &err);
 	crex_error_clear(&err);
 	return names_remove(name, &err) < 0 ? fail_error(cli, name, &err) : 0;

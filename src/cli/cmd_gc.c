@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define STOP_SECONDS 60.0
+
 struct gc_options {
 	struct common_options common;
 	bool all;
@@ -34,7 +36,21 @@ static void on_removed(void *arg, const char *what)
 	fflush(stdout);
 }
 
-/* A start that was cut off has left a record without a state; there is no way back to it. */
+/* A start that was cut off has left a record without a state, and maybe a sandbox. Under the record's lock. */
+static int sweep_record(struct sweep *s, const char *name, struct crex_error *err)
+{
+	cleanup_sandbox struct sandbox now = {0};
+	const struct crex_call call = {STOP_SECONDS, s->cli->cancel};
+	char what[128];
+	if (names_load(name, &now, NULL) < 0 || json_is_object(json_object_get(now.record, "state")))
+		return 0; /* meanwhile it is gone, or up */
+	if (sandbox_stop(&now, &call, err) < 0 || names_remove(name, err) < 0)
+		return -1;
+	snprintf(what, sizeof what, "name %s", name);
+	on_removed(s, what);
+	return 0;
+}
+
 static int sweep_records(struct sweep *s)
 {
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
@@ -44,19 +60,16 @@ static int sweep_records(struct sweep *s)
 	if (names_list(&list, &n, &err) < 0)
 		return fail_error(s->cli, NULL, &err);
 	for (size_t i = 0; i < n; i++) {
-		char what[128];
+		if (list[i].damage || json_is_object(json_object_get(list[i].record, "state")))
+			continue;
 		int lock = names_lock(list[i].name, NULL);
 		if (lock < 0)
 			continue;
-		if (!json_is_object(json_object_get(list[i].record, "state")) &&
-		    names_remove(list[i].name, &err) == 0) {
-			snprintf(what, sizeof what, "name %s", list[i].name);
-			on_removed(s, what);
-		}
+		if (sweep_record(s, list[i].name, &err) < 0)
+			code = fail_error(s->cli, list[i].name, &err);
+		crex_error_clear(&err);
 		names_unlock(list[i].name, lock);
 	}
-	if (err.code != CREX_OK)
-		code = fail_error(s->cli, NULL, &err);
 	names_list_free(list, n);
 	return code;
 }

@@ -44,12 +44,15 @@ static int show_table(struct cli *cli, const struct question *q, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const char *status = q->status[i];
 		char age[64];
-		human_age(age, sizeof age, record_age(&q->list[i]));
+		if (q->list[i].damage)
+			*age = '\0';
+		else
+			human_age(age, sizeof age, record_age(&q->list[i]));
 		struct cell *row = &cells[i * COLUMNS];
 		row[0].text = strdup(q->list[i].name);
 		row[1].text = strdup(record_text(&q->list[i], "type"));
 		row[2].text = strdup(status);
-		row[2].color = *status == 'r' ? COLOR_GREEN : *status == 'g' ? COLOR_RED : COLOR_YELLOW;
+		row[2].color = *status == 'r' ? COLOR_GREEN : *status == 's' ? COLOR_YELLOW : COLOR_RED;
 		row[3].text = strdup(age);
 		row[4].text = strdup(record_text(&q->list[i], "target"));
 	}
@@ -96,9 +99,8 @@ const struct command command_ps = {
 	.name = "ps",
 	.summary = "list the sandboxes that are up",
 	.usage = "[OPTION...]",
-	.about = "STATUS is starting, running or gone (it doesn't answer: -v says why). -q prints the names alone, "
-		 "without\n"
-		 "asking anybody.",
+	.about = "STATUS is starting, running, gone (it doesn't answer: -v says why), or damaged (its record can't be\n"
+		 "read: crex down -f forgets it). -q prints the names alone, without asking anybody.",
 	.examples = "crex ps\ncrex ps --json | jq -r '.[] | select(.status == \"gone\").name'",
 	.groups = groups,
 	.options_size = sizeof(struct common_options),

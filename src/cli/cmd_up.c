@@ -1,13 +1,14 @@
 /* cli/cmd_up.c: crex up: a sandbox with a name that outlives this command.
  *
  * The lock is held from the first look to the last write, so that of two `up`s of one name one is told. The record is
- * there from the beginning: while the start is under way `ps` shows it, and if this program is killed on the way there
- * is still something that says so. */
+ * there from the beginning: while the start is under way `ps` shows it, and if this program is killed on the way,
+ * `down` and `gc` find by the plan in it what the start has left. */
 #include "base/cleanup.h"
 #include "cli/names.h"
 #include "cli/record.h"
 #include "cli/signals.h"
 #include "cli/target.h"
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -52,6 +53,7 @@ static int keep(struct cli *cli, struct target *target, struct sandbox *s)
 	explicit_bzero(state.data, state.len);
 	crex_text_clear(&state);
 	json_object_set_new(s->record, "state", parsed);
+	json_object_del(s->record, "plan");
 	if (parsed && names_save(s->name, s->record, &err) == 0)
 		return 0;
 	fail_error(cli, "the sandbox can't be put on record", &err);
@@ -61,19 +63,33 @@ static int keep(struct cli *cli, struct target *target, struct sandbox *s)
 	return EXIT_CREX;
 }
 
+/* null where nothing is known of a sandbox before it is there. */
+static int add_plan(struct target *target, json_t *record, struct crex_error *err)
+{
+	struct crex_text plan = CREX_TEXT_INIT;
+	if (crex_deployment_plan(target->d, &plan, err) < 0)
+		return err->code == CREX_E_UNSUPPORTED ? 0 : -1;
+	json_t *parsed = json_loadb(plan.data, plan.len, 0, NULL);
+	crex_text_clear(&plan);
+	return json_object_set_new(record, "plan", parsed) < 0 ? crex_error_set_errno(err, ENOMEM, NULL) : 0;
+}
+
 static int start(struct cli *cli, const struct up_options *o, struct target *target, struct sandbox *s)
 {
 	cleanup_error struct crex_error err = CREX_ERROR_INIT;
 	s->record = json_pack("{s:s, s:s, s:s, s:I, s:n}", "name", s->name, "type", crex_deployment_type(target->d),
 			      "target", target->summary, "created", (json_int_t)time(NULL), "state");
-	if (!s->record || names_save(s->name, s->record, &err) < 0)
+	if (!s->record)
+		return fail(cli, "out of memory");
+	if (add_plan(target, s->record, &err) < 0 || names_save(s->name, s->record, &err) < 0)
 		return fail_error(cli, NULL, &err);
 	int code = target_start(cli, target, o->target.start_timeout);
 	if (code == 0)
 		code = keep(cli, target, s);
 	if (code != 0) {
-		names_remove(s->name, NULL);
-		return target_end(cli, target, code);
+		code = target_end(cli, target, code);
+		names_remove(s->name, NULL); /* not before: who is killed in between leaves a record */
+		return code;
 	}
 	crex_deployment_free(target->d);
 	*target = (struct target){.summary = target->summary};

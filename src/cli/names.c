@@ -3,7 +3,10 @@
  * A record is written to a file beside and renamed, so that a reader sees the old one or the new one. Starting and
  * stopping a name is guarded by flock on NAME.lock: the kernel lets it go when its holder dies, however it dies, which
  * also tells a sandbox that is starting from one whose `crex up` was killed on the way. The lock's file is removed by
- * the one who has it; so after getting a lock one looks whether the file is still the one at that path. */
+ * the one who has it; so after getting a lock one looks whether the file is still the one at that path.
+ *
+ * Until the state of a started sandbox is there, the record has a plan: by it the sandbox of an `up` that was killed is
+ * found, or found not to have come to be. */
 #include "cli/names.h"
 
 #include "base/buf.h"
@@ -36,6 +39,7 @@ int names_check(const char *name, struct crex_error *err)
 void sandbox_deinit(struct sandbox *s)
 {
 	free(s->name);
+	free(s->damage);
 	json_decref(s->record);
 	*s = (struct sandbox){0};
 }
@@ -177,7 +181,8 @@ static int load(const char *name, const char *path, struct sandbox *ret, struct 
 	s.record = json_loadfd(fd, JSON_REJECT_DUPLICATES, &problem);
 	if (!json_is_object(s.record)) {
 		json_decref(s.record);
-		return crex_error_set(err, CREX_E_VALUE, "%s is damaged (%s): remove it", path, problem.text);
+		return crex_error_set(err, CREX_E_VALUE, "%s is damaged (%s): `crex down -f %s` forgets it", path,
+				      problem.text, name);
 	}
 	s.name = strdup(name);
 	if (!s.name) {
@@ -195,7 +200,8 @@ int names_load(const char *name, struct sandbox *ret, struct crex_error *err)
 	cleanup_free char *path = file_of(name, ".json", err);
 	if (!path)
 		return -1;
-	if (access(path, F_OK) < 0)
+	struct stat st;
+	if (lstat(path, &st) < 0)
 		return hint_unknown(name, err);
 	return load(name, path, ret, err);
 }
@@ -230,8 +236,14 @@ static int add(struct sandbox **list, size_t *n, const char *dir, const char *fi
 	}
 	if (failure.code == CREX_E_FILE_NOT_FOUND) /* gone meanwhile */
 		return 0;
-	crex_error_move(err, &failure);
-	return -1;
+	/* one that can't be read hides no other */
+	more[*n] = (struct sandbox){.name = strdup(name), .damage = strdup(failure.message ? failure.message : "")};
+	if (!more[*n].name || !more[*n].damage) {
+		sandbox_deinit(&more[*n]);
+		return crex_error_set_errno(err, ENOMEM, NULL);
+	}
+	++*n;
+	return 0;
 }
 
 int names_list(struct sandbox **ret, size_t *ret_n, struct crex_error *err)
@@ -297,6 +309,16 @@ int names_remove(const char *name, struct crex_error *err)
 
 /* ---- back to a deployment ---- */
 
+static struct crex_deployment *resume(const json_t *state, struct crex_error *err)
+{
+	cleanup_free char *text = json_dumps(state, JSON_COMPACT);
+	if (!text) {
+		crex_error_set_errno(err, ENOMEM, NULL);
+		return NULL;
+	}
+	return crex_deployment_resume(text, strlen(text), err);
+}
+
 struct crex_deployment *sandbox_resume(const struct sandbox *s, struct crex_error *err)
 {
 	const json_t *state = json_object_get(s->record, "state");
@@ -310,12 +332,20 @@ struct crex_deployment *sandbox_resume(const struct sandbox *s, struct crex_erro
 				       s->name);
 		return NULL;
 	}
-	cleanup_free char *text = json_dumps(state, JSON_COMPACT);
-	if (!text) {
-		crex_error_set_errno(err, ENOMEM, NULL);
-		return NULL;
-	}
-	return crex_deployment_resume(text, strlen(text), err);
+	return resume(state, err);
+}
+
+int sandbox_stop(const struct sandbox *s, const struct crex_call *call, struct crex_error *err)
+{
+	const json_t *state = json_object_get(s->record, "state");
+	if (!json_is_object(state))
+		state = json_object_get(s->record, "plan");
+	if (!json_is_object(state))
+		return 0;
+	struct crex_deployment *d = resume(state, err);
+	int r = d ? crex_deployment_stop(d, call, err) : -1;
+	crex_deployment_free(d);
+	return r;
 }
 
 void sandbox_release(struct crex_deployment *d)

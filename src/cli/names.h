@@ -15,15 +15,18 @@ int names_check(const char *name, struct crex_error *err);
 
 /* "starting" as long as `up` holds the lock, then "running". */
 struct sandbox {
-	char *name;	  /* owned */
-	json_t *record;	  /* owned: {"name", "type", "target", "created", "state": of crex_deployment_detach or null} */
+	char *name; /* owned */
+	/* Owned: {"name", "type", "target", "created", "state": of crex_deployment_detach, or null, then with "plan":
+	 * of crex_deployment_plan or null}. NULL when `damage` says what is wrong with its file. */
+	json_t *record;
+	char *damage;	  /* owned; NULL: none. Of names_list alone */
 	bool is_starting; /* somebody holds its lock */
 };
 void sandbox_deinit(struct sandbox *s);
 
 /* FILE_NOT_FOUND says which name may have been meant. */
 int names_load(const char *name, struct sandbox *ret, struct crex_error *err);
-/* All of them, by name. NULL with *ret_n 0 when there is none; -1 on failure. */
+/* All of them, by name, those too that can't be read. NULL with *ret_n 0 when there is none; -1 on failure. */
 int names_list(struct sandbox **ret, size_t *ret_n, struct crex_error *err);
 void names_list_free(struct sandbox *list, size_t n);
 
@@ -41,6 +44,8 @@ char *state_path(const char *name, struct crex_error *err);
 
 /* The started deployment of a sandbox. */
 struct crex_deployment *sandbox_resume(const struct sandbox *s, struct crex_error *err);
+/* Takes it down, or what a start has left that was cut off; only for who has its lock. */
+int sandbox_stop(const struct sandbox *s, const struct crex_call *call, struct crex_error *err);
 /* Lets go of it; the sandbox lives on. NULL is fine. */
 void sandbox_release(struct crex_deployment *d);
 

@@ -48,6 +48,10 @@ const char *record_status(const struct sandbox *s, double seconds, struct crex_c
 	struct crex_is_alive alive = CREX_IS_ALIVE_INIT;
 	const struct crex_call call = {seconds, cancel};
 	*ret_why = NULL;
+	if (s->damage) {
+		*ret_why = strdup(s->damage);
+		return "damaged";
+	}
 	if (s->is_starting && !json_is_object(json_object_get(s->record, "state")))
 		return "starting";
 	struct crex_deployment *d = sandbox_resume(s, &err);

@@ -206,7 +206,30 @@ int crex_deployment_logs(struct crex_deployment *d, const struct crex_call *call
 	return 0;
 }
 
-/* The state is wrapped with its type, by which resume finds who can read it. */
+/* A state is wrapped with its type, by which resume finds who can read it. Clears `inner`. */
+static int wrap(const struct crex_deployment *d, struct crex_text *inner, struct crex_text *ret, struct crex_error *err)
+{
+	char *wrapped = NULL;
+	int n = asprintf(&wrapped, "{\"type\":\"%s\",\"state\":%s}", d->ops->type, inner->data);
+	crex_text_clear(inner);
+	if (n < 0)
+		return crex_error_set_errno(err, ENOMEM, NULL);
+	*ret = (struct crex_text){wrapped, (size_t)n};
+	return 0;
+}
+
+int crex_deployment_plan(struct crex_deployment *d, struct crex_text *ret_state, struct crex_error *err)
+{
+	cleanup_error struct crex_error unheard = CREX_ERROR_INIT;
+	if (!err)
+		err = &unheard;
+	crex_error_clear(err);
+	if (!d->ops->plan)
+		return unsupported(d, "has no name before its start", err);
+	struct crex_text inner = CREX_TEXT_INIT;
+	return d->ops->plan(d, &inner, err) < 0 ? -1 : wrap(d, &inner, ret_state, err);
+}
+
 int crex_deployment_detach(struct crex_deployment *d, struct crex_text *ret_state, struct crex_error *err)
 {
 	cleanup_error struct crex_error unheard = CREX_ERROR_INIT;
@@ -222,14 +245,8 @@ int crex_deployment_detach(struct crex_deployment *d, struct crex_text *ret_stat
 		crex_text_clear(&inner);
 		return -1;
 	}
-	char *wrapped = NULL;
-	int n = asprintf(&wrapped, "{\"type\":\"%s\",\"state\":%s}", d->ops->type, inner.data);
-	crex_text_clear(&inner);
 	settle(d->state, PHASE_DOWN);
-	if (n < 0)
-		return crex_error_set_errno(err, ENOMEM, NULL);
-	*ret_state = (struct crex_text){wrapped, (size_t)n};
-	return 0;
+	return wrap(d, &inner, ret_state, err);
 }
 
 struct crex_deployment *crex_deployment_free(struct crex_deployment *d)

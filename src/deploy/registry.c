@@ -85,7 +85,7 @@ struct crex_deployment *crex_deployment_resume(const char *state, size_t len, st
 		return NULL;
 	}
 	struct crex_deployment *d = type->resume(inner, err);
-	if (d)
+	if (d && d->ops->runtime(d)) /* there is none of a start that was cut off */
 		deployment_set_started(d);
 	return d;
 }

@@ -1,5 +1,7 @@
 """crex with a real Docker and a real podman (tests/engines starts them, or says why it can't)."""
 
+import json
+import os
 import re
 import signal
 import subprocess
@@ -121,6 +123,56 @@ def test_ttl(engine):
         wait_until(lambda: not subprocess.run(list_it, capture_output=True, check=True, timeout=60).stdout, "it has ended itself", 30)
     finally:
         engine.ok("down", "web")
+
+
+def test_an_up_that_was_killed_leaves_nothing(engine):
+    path, names = engine.state / "crex" / "sandboxes" / "leak.json", []
+    for step in range(1, 21):
+        process = engine.start("up", "leak", "--image", engine.image)
+        time.sleep(step * 0.05)  # the point in time is what varies here
+        process.kill()
+        process.communicate()
+        record = json.loads(path.read_text()) if path.exists() else {}
+        if record and not record["state"]:  # else it hadn't begun, or was ready
+            names.append(record["plan"]["state"]["container"])
+        engine(*(["down", "leak"] if step % 2 or record.get("state") else ["gc"]))  # in gc's code others have a part
+        assert not path.exists(), step
+    # whatever the engine was asked for has been done when it has started and removed another
+    engine.ok("run", "--image", engine.image, "--", "true", timeout=120)
+    assert len(names) >= 3
+    left = subprocess.run([engine.program, "ps", "-a", "--format", "{{.Names}}"], capture_output=True, text=True, check=True,
+                          timeout=60).stdout.split()
+    assert not set(names) & set(left)
+
+
+def test_the_same_with_a_name_of_the_users_own(engine):
+    name = f"crex-leak-{os.getpid()}"
+    theirs = ["--image", engine.image, "--docker-arg=--name", f"--docker-arg={name}"]
+    process = engine.start("up", "leak", *theirs)
+    wait_until(lambda: named(engine, name), "there is a container")
+    process.kill()
+    process.communicate()
+    engine.ok("down", "leak", "--force")
+    assert not named(engine, name)
+
+
+def test_a_stranger_of_that_name_stays(engine):
+    name = f"crex-theirs-{os.getpid()}"
+    subprocess.run([engine.program, "create", "--name", name, engine.image], capture_output=True, check=True, timeout=60)
+    try:
+        process = engine.start("up", "leak", "--image", engine.image, "--docker-arg=--name", f"--docker-arg={name}")
+        wait_until((engine.state / "crex" / "sandboxes" / "leak.json").exists, "there is a record")
+        process.kill()
+        process.communicate()
+        engine.ok("down", "leak")
+        assert named(engine, name)
+    finally:
+        subprocess.run([engine.program, "rm", "-f", name], capture_output=True, timeout=60)
+
+
+def named(crex, name):
+    return subprocess.run([crex.program, "ps", "-aq", "--filter", f"name={name}"], capture_output=True, text=True, check=True,
+                          timeout=60).stdout.split()
 
 
 def test_no_such_image(engine):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import stat
 import threading
@@ -207,10 +208,29 @@ def test_logs_where_none_are_kept(crex, box):
     assert "keeps no log" in crex.fails(125, "logs", box)
 
 
-def test_damaged_record(crex, box):
-    record(crex, box).write_text("{")
-    assert "damaged" in crex.fails(125, "ps")
-    assert "damaged" in crex.fails(125, "exec", box, "--", "ls")
+def test_damaged_record(crex, box, server):
+    up(crex, server, "whole")
+    for content in ("{", "[]", ""):
+        record(crex, box).write_text(content)
+        rows = {row["name"]: row for row in crex.json("ps")}
+        assert {name: row["status"] for name, row in rows.items()} == {"box": "damaged", "whole": "running"}
+        assert "down -f box" in rows["box"]["message"]
+        assert re.search(r"^box +damaged *$", crex.ok("ps"), re.M)
+        assert crex.ok("ps", "-q").split() == ["box", "whole"]
+        assert "damaged" in crex.fails(125, "exec", box, "--", "ls")
+        assert "damaged" in crex.fails(125, "down", box)
+        crex("gc")
+        assert record(crex, box).exists()
+        assert crex.ok("down", "-f", box) == "box\n"
+        assert [row["name"] for row in crex.json("ps")] == ["whole"]
+
+
+def test_link_instead_of_a_record_is_damage(crex, box):
+    record(crex, box).unlink()
+    record(crex, box).symlink_to("nowhere")
+    assert [row["status"] for row in crex.json("ps")] == ["damaged"]
+    assert crex.ok("down", "-f", box) == "box\n"
+    assert crex.json("ps") == []
 
 
 def test_record_that_is_a_link_is_not_followed(crex, box, tmp_path):

@@ -25,6 +25,8 @@
 
 /* How long a client that has been called off may take to come to its end. */
 #define CLIENT_SECONDS 15.0
+/* How long an engine may take to finish what it was asked for by a client that is gone. */
+#define ARRIVAL_SECONDS 2.0
 #define PAUSE_FIRST 0.02
 #define PAUSE_MAX 0.5
 #define LAST_LINES 12
@@ -32,15 +34,25 @@
 #define ANSWER_SECONDS 10.0
 #define ANSWER_TRIES 3
 
-static int choose_names(struct docker_deployment *d, struct crex_error *err)
+int docker_container_choose_id(char ret[24], struct crex_error *err)
 {
 	char hex[17];
 	int r = random_hex(hex, 8);
-	if (r == 0)
-		r = random_hex(d->token, 16);
 	if (r < 0)
 		return crex_error_set_errno(err, -r, NULL);
-	snprintf(d->id, sizeof d->id, "crex-%s", hex);
+	snprintf(ret, 24, "crex-%s", hex);
+	return 0;
+}
+
+static int choose_names(struct docker_deployment *d, struct crex_error *err)
+{
+	int r = random_hex(d->token, 16);
+	if (r < 0)
+		return crex_error_set_errno(err, -r, NULL);
+	if (*d->planned)
+		memcpy(d->id, d->planned, sizeof d->id);
+	else if (docker_container_choose_id(d->id, err) < 0)
+		return -1;
 	d->container = d->args.container ? d->args.container : d->id;
 	return 0;
 }
@@ -520,8 +532,12 @@ int docker_container_remove(struct docker_deployment *d, const struct deadline *
 	bool keep = d->is_up && !d->config.remove_container;
 	struct deadline client = {.at = CREX_NO_TIMEOUT};
 	deadline_limit(&client, CLIENT_SECONDS);
+	struct deadline arrival = {.at = CREX_NO_TIMEOUT};
+	deadline_limit(&arrival, ARRIVAL_SECONDS);
 	for (double pause = PAUSE_FIRST; *d->id; pause = pause * 2 < PAUSE_MAX ? pause * 2 : PAUSE_MAX) {
-		bool may_come = !d->is_up && !client_has_ended(d, 0); /* asked before, or it might end in between */
+		/* asked before the removal, or the client might end in between */
+		bool works = !d->is_up && !client_has_ended(d, 0);
+		bool may_come = works || (d->is_cut_off && deadline_check(&arrival, NULL) == 0);
 		int r = remove_once(d, keep, deadline, err);
 		if (r < 0)
 			return -1;
@@ -533,13 +549,13 @@ int docker_container_remove(struct docker_deployment *d, const struct deadline *
 			process_kill(&d->birth);
 		if (deadline_check(deadline, err) < 0)
 			return -1;
-		if (may_come)
+		if (works)
 			client_has_ended(d, pause);
 		else if (deadline_pause(deadline, pause, err) < 0)
 			return -1;
 	}
 	process_deinit(&d->birth);
 	d->id[0] = '\0';
-	d->is_up = false;
+	d->is_up = d->is_cut_off = false;
 	return 0;
 }

@@ -103,6 +103,7 @@ static int stop(struct crex_deployment *base, const struct crex_call *call, stru
 	let_go(d);
 	if (docker_container_remove(d, &deadline, err) < 0)
 		return -1;
+	d->planned[0] = '\0';
 	if (d->config.remove_images && d->used_image)
 		docker_image_remove(d, &deadline);
 	return 0;
@@ -141,6 +142,27 @@ static int logs(struct crex_deployment *base, const struct crex_call *call, stru
 
 /* ---- out of this process and back ---- */
 
+static int text_of(json_t *state, struct crex_text *ret, struct crex_error *err)
+{
+	char *text = state ? json_dumps(state, JSON_COMPACT) : NULL;
+	json_decref(state);
+	if (!text)
+		return crex_error_set_errno(err, ENOMEM, NULL);
+	*ret = (struct crex_text){text, strlen(text)};
+	return 0;
+}
+
+static int plan(struct crex_deployment *base, struct crex_text *ret_state, struct crex_error *err)
+{
+	struct docker_deployment *d = of(base);
+	if (docker_container_choose_id(d->planned, err) < 0)
+		return -1;
+	return text_of(json_pack("{s:s, s:s, s:s, s:s}", "container_runtime", d->config.container_runtime, "image",
+				 d->config.image, "container", d->args.container ? d->args.container : d->planned,
+				 "planned", d->planned),
+		       ret_state, err);
+}
+
 /* Nobody beats the heart of a detached sandbox: with a host_timeout it ends itself so long after it was last used. */
 
 static int detach(struct crex_deployment *base, struct crex_text *ret_state, struct crex_error *err)
@@ -153,13 +175,10 @@ static int detach(struct crex_deployment *base, struct crex_text *ret_state, str
 				  "docker_internal_host", c->docker_internal_host, "port", d->port, "token", d->token,
 				  "remove_images", c->remove_images, "remove_container", c->remove_container,
 				  "host_timeout", host_timeout);
-	char *text = state ? json_dumps(state, JSON_COMPACT) : NULL;
-	json_decref(state);
-	if (!text)
-		return crex_error_set_errno(err, ENOMEM, NULL);
-	*ret_state = (struct crex_text){text, strlen(text)};
+	if (text_of(state, ret_state, err) < 0)
+		return -1;
 	let_go(d);
-	d->id[0] = '\0';
+	d->id[0] = d->planned[0] = '\0';
 	d->is_up = d->used_image = false;
 	return 0;
 }
@@ -181,6 +200,7 @@ static const struct crex_deployment_ops docker_ops = {
 	.detach = detach,
 	.logs = logs,
 	.free = docker_free,
+	.plan = plan,
 };
 
 /* ---- making one ---- */
@@ -238,8 +258,41 @@ static struct crex_deployment *from_json(const json_t *config, struct crex_error
 	return d;
 }
 
+static struct docker_deployment *named(struct crex_docker_config *c, const char *container, const char *id,
+				       struct crex_error *err)
+{
+	/* a container that the user has named is known again by its name and our label */
+	const char *const name[] = {"--name", container, NULL};
+	c->docker_args = strcmp(container, id) == 0 ? NULL : name;
+	struct docker_deployment *d = of(crex_docker_deployment_new(c, err));
+	if (!d)
+		return NULL;
+	snprintf(d->id, sizeof d->id, "%s", id);
+	d->container = d->args.container ? d->args.container : d->id;
+	return d;
+}
+
+/* There may be a container, or one to come; there is nothing to talk to. */
+static struct crex_deployment *resume_plan(const json_t *state, struct crex_error *err)
+{
+	struct crex_docker_config c = CREX_DOCKER_CONFIG_INIT;
+	const char *container = NULL, *id = NULL;
+	if (json_unpack((json_t *)state, "{s:s, s:s, s:s, s:s}", "container_runtime", &c.container_runtime, "image",
+			&c.image, "container", &container, "planned", &id) < 0) {
+		crex_error_set(err, CREX_E_CONFIG, "this is not the plan of a docker deployment");
+		return NULL;
+	}
+	struct docker_deployment *d = named(&c, container, id, err);
+	if (!d)
+		return NULL;
+	d->is_cut_off = true;
+	return &d->base;
+}
+
 static struct crex_deployment *resume(const json_t *state, struct crex_error *err)
 {
+	if (json_object_get(state, "planned"))
+		return resume_plan(state, err);
 	struct crex_docker_config c = CREX_DOCKER_CONFIG_INIT;
 	const char *container = NULL, *id = NULL, *token = NULL;
 	int port = 0, remove_images = 0, remove_container = 0;
@@ -250,26 +303,20 @@ static struct crex_deployment *resume(const json_t *state, struct crex_error *er
 		crex_error_set(err, CREX_E_CONFIG, "this is not the state of a detached docker deployment");
 		return NULL;
 	}
-	/* a container that the user has named is known again by its name and our label */
-	const char *const named[] = {"--name", container, NULL};
-	c.docker_args = strcmp(container, id) == 0 ? NULL : named;
 	const json_t *host_timeout = json_object_get(state, "host_timeout");
 	c.host_timeout = json_number_value(host_timeout) > 0 ? json_number_value(host_timeout) : CREX_NO_TIMEOUT;
 	c.remove_images = remove_images;
 	c.remove_container = remove_container;
-	struct crex_deployment *base = crex_docker_deployment_new(&c, err);
-	if (!base)
+	struct docker_deployment *d = named(&c, container, id, err);
+	if (!d)
 		return NULL;
-	struct docker_deployment *d = of(base);
-	snprintf(d->id, sizeof d->id, "%s", id);
 	snprintf(d->token, sizeof d->token, "%s", token);
-	d->container = d->args.container ? d->args.container : d->id;
 	d->is_up = d->used_image = true;
 	if (docker_container_connect(d, port, err) == 0 && begin_heartbeat(d, err) == 0)
-		return base;
+		return &d->base;
 	let_go(d);
 	d->id[0] = '\0'; /* what can't be resumed is not stopped either */
-	return crex_deployment_free(base);
+	return crex_deployment_free(&d->base);
 }
 
 const struct deployment_type deployment_type_docker = {

@@ -73,6 +73,8 @@ struct docker_deployment {
 	char id[24];	       /* ours, its label crex.id; "": there is none */
 	const char *container; /* what the engine calls it: id, or the name in docker_args */
 	bool is_up;	       /* has been seen to run */
+	bool is_cut_off;       /* of a start whose program was killed: the engine may still be at it */
+	char planned[24];      /* the id that the next start takes; "": it chooses */
 	bool used_image;       /* remove_images has something to remove */
 	struct process birth;  /* the client that brings it up, attached to its output */
 	char token[33];
@@ -91,6 +93,7 @@ void docker_image_remove(struct docker_deployment *d, const struct deadline *dea
 
 /* ---- container.c ---- */
 
+int docker_container_choose_id(char ret[24], struct crex_error *err);
 /* Until the runtime answers: d->rt is set then. What has come to be on a failure is docker_container_remove's. */
 int docker_container_start(struct docker_deployment *d, const char *server, const struct deadline *deadline,
 			   struct crex_error *err);
