@@ -164,6 +164,7 @@ static void test_before_start(void **state)
 	assert_null(crex_deployment_runtime(c->d, &c->err));
 	FAILS(c, -1, CREX_E_DEPLOYMENT_NOT_STARTED);
 	FAILS(c, crex_deployment_is_alive(c->d, NULL, NULL, &c->err), CREX_E_DEPLOYMENT_NOT_STARTED);
+	FAILS(c, crex_deployment_plan(c->d, &text, &c->err), CREX_E_UNSUPPORTED);
 	FAILS(c, crex_deployment_detach(c->d, &text, &c->err),
 	      c->kind->can_detach ? CREX_E_DEPLOYMENT_NOT_STARTED : CREX_E_UNSUPPORTED);
 	FAILS(c, crex_deployment_logs(c->d, NULL, &text, &c->err), CREX_E_UNSUPPORTED);

@@ -155,12 +155,52 @@ static void test_server_architectures(void **state)
 	assert_int_equal(err.code, CREX_E_CONFIG);
 }
 
+/* /bin/true is an engine that never has such a container. */
+static void test_plan(void **state)
+{
+	(void)state;
+	static const char *const user_named[] = {"--name=x", NULL};
+	for (int i = 0; i < 2; i++) {
+		struct crex_docker_config config = CREX_DOCKER_CONFIG_INIT;
+		cleanup_error struct crex_error err = CREX_ERROR_INIT;
+		config.container_runtime = "/bin/true";
+		config.docker_args = i == 0 ? NULL : user_named;
+		struct crex_deployment *d = crex_docker_deployment_new(&config, &err);
+		assert_non_null(d);
+		struct crex_text plan = CREX_TEXT_INIT, again = CREX_TEXT_INIT;
+		assert_int_equal(crex_deployment_plan(d, &plan, &err), 0);
+		assert_int_equal(crex_deployment_plan(d, &again, &err), 0);
+		assert_string_not_equal(plan.data, again.data);
+		assert_non_null(strstr(plan.data, i == 0 ? "\"container\":\"crex-" : "\"container\":\"x\""));
+		crex_deployment_free(d);
+
+		struct crex_deployment *cut_off = crex_deployment_resume(plan.data, plan.len, &err);
+		assert_non_null(cut_off);
+		assert_null(crex_deployment_runtime(cut_off, &err));
+		assert_int_equal(err.code, CREX_E_DEPLOYMENT_NOT_STARTED);
+		assert_int_equal(crex_deployment_is_alive(cut_off, NULL, NULL, &err), -1);
+		const struct crex_call brief = {.timeout = 0.1};
+		assert_int_equal(crex_deployment_stop(cut_off, &brief, &err), -1); /* it may still come */
+		assert_int_equal(err.code, CREX_E_DEADLINE);
+		assert_int_equal(crex_deployment_stop(cut_off, NULL, &err), 0);
+		assert_int_equal(crex_deployment_stop(cut_off, &brief, &err), 0);
+		crex_deployment_free(cut_off);
+		crex_text_clear(&plan);
+		crex_text_clear(&again);
+	}
+	cleanup_error struct crex_error err = CREX_ERROR_INIT;
+	static const char broken[] = "{\"type\":\"docker\",\"state\":{\"planned\":\"crex-1\"}}";
+	assert_null(crex_deployment_resume(broken, sizeof broken - 1, &err));
+	assert_int_equal(err.code, CREX_E_CONFIG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_arguments),      cmocka_unit_test(test_arguments_network),
 		cmocka_unit_test(test_owner),	       cmocka_unit_test(test_engine_words),
 		cmocka_unit_test(test_remote_engines), cmocka_unit_test(test_server_architectures),
+		cmocka_unit_test(test_plan),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
