@@ -20,6 +20,7 @@ struct cli {
 	struct crex_cancel *cancel; /* triggered by the first Ctrl-C; see signals.h */
 	const char *command;	    /* the name of the one that runs, for messages */
 	const char *sandbox;	    /* the name of the one that it uses; NULL: none */
+	bool takes_token;	    /* --token-file would be heard: the sandbox is a server that the options name */
 };
 
 struct command {

@@ -99,8 +99,9 @@ const struct command command_ps = {
 	.name = "ps",
 	.summary = "list the sandboxes that are up",
 	.usage = "[OPTION...]",
-	.about = "STATUS is starting, running, gone (it doesn't answer: -v says why), or damaged (its record can't be\n"
-		 "read: crex down -f forgets it). -q prints the names alone, without asking anybody.",
+	.about = "STATUS is starting, running, gone (it doesn't answer: -v says why), unknown (it can't be asked\n"
+		 "without the right keys, and may well run), or damaged (its record can't be read: crex down -f\n"
+		 "forgets it). -q prints the names alone, without asking anybody.",
 	.examples = "crex ps\ncrex ps --json | jq -r '.[] | select(.status == \"gone\").name'",
 	.groups = groups,
 	.options_size = sizeof(struct common_options),

@@ -38,6 +38,8 @@ static int check_free(struct cli *cli, const char *name)
 	const char *status = record_status(&there, 3, cli->cancel, &why);
 	if (strcmp(status, "running") == 0)
 		return fail(cli, "'%s' is up already: use it (crex exec %s), or crex down %s first", name, name, name);
+	if (strcmp(status, "unknown") == 0)
+		return fail(cli, "'%s' is on record, and whether it is up can't be told: %s", name, why ? why : "?");
 	return fail(cli, "'%s' is still on record but gone: crex down %s first", name, name);
 }
 

@@ -134,10 +134,12 @@ int fail(struct cli *cli, const char *fmt, ...)
 }
 
 /* What the library can't know: how the person at the command line gets on. */
-static const char *advice(enum crex_error_code code)
+static const char *advice(const struct cli *cli, enum crex_error_code code)
 {
 	switch ((int)code) {
-	case CREX_E_AUTHENTICATION: return "give its token by --token-file FILE or in SWEREX_AUTH_TOKEN";
+	case CREX_E_AUTHENTICATION: /* a cloud's refusal is about its own key, and says so itself */
+		return !cli->takes_token ? NULL : "give its token by --token-file FILE or in SWEREX_AUTH_TOKEN";
+	case CREX_E_CONNECTION: return cli->sandbox ? "is it still up? `crex ps` says" : NULL;
 	case CREX_E_MEMORY: return "free some memory";
 	default: return NULL;
 	}
@@ -152,8 +154,7 @@ int fail_error(struct cli *cli, const char *what, const struct crex_error *err)
 	cleanup_buf struct buf text;
 	buf_init(&text, 1 << 20);
 	const char *message = err->message && *err->message ? err->message : crex_error_name(err->code);
-	const char *next =
-		cli->sandbox && err->code == CREX_E_CONNECTION ? "is it still up? `crex ps` says" : advice(err->code);
+	const char *next = advice(cli, err->code);
 	const char *left = crex_error_extra(err, "left_behind");
 	size_t line = strcspn(message, "\n"), first = line;
 	while (first > 0 && strchr(":. ", message[first - 1]) && message[line] != '\0')

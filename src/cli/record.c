@@ -62,5 +62,7 @@ const char *record_status(const struct sandbox *s, double seconds, struct crex_c
 	if (!is_alive && why && *why)
 		*ret_why = strdup(why);
 	crex_is_alive_clear(&alive);
+	if (r < 0 && (err.code == CREX_E_CONFIG || err.code == CREX_E_AUTHENTICATION))
+		return "unknown";
 	return is_alive ? "running" : "gone";
 }

@@ -73,6 +73,7 @@ static int add_token(struct cli *cli, const struct target_options *o, json_t *co
 
 static int remote_config(struct cli *cli, const struct target_options *o, json_t **ret)
 {
+	cli->takes_token = true;
 	json_t *config = json_pack("{s:s}", "type", "remote");
 	if (strncmp(o->remote, "unix:", 5) == 0)
 		json_object_set_new(config, "unix_socket", json_string(o->remote + 5));

@@ -96,6 +96,27 @@ def test_unix_socket(crex, tmp_path):
         instance.stop()
 
 
+def test_without_credentials_nobody_says_that_it_is_gone(crex, server, box):
+    there = json.loads(record(crex, box).read_text())
+    there.update(type="daytona", state={"type": "daytona", "state": {
+        "sandbox": "id", "toolbox": "http://127.0.0.1:9/toolbox/id", "session": "s", "command": "c", "url": "http://127.0.0.1:9",
+        "header": "x-daytona-preview-token: p", "token": "t", "api_url": "http://127.0.0.1:9/api", "organization_id": None,
+        "api_key": "", "ca_file": None, "runtime_timeout": 60.0, "host_timeout": None}})
+    record(crex, box).write_text(json.dumps(there))
+    [row] = crex.json("ps")
+    assert (row["status"], "DAYTONA_API_KEY" in row["message"]) == ("unknown", True)
+    line = crex.fails(125, "up", box, "--remote", server.base_url, env={"SWEREX_AUTH_TOKEN": TOKEN})
+    assert "gone" not in line and "DAYTONA_API_KEY" in line
+
+
+def test_a_clouds_key_is_not_a_servers_token(crex, tmp_path):
+    config = tmp_path / "fargate.json"
+    config.write_text(json.dumps({"type": "fargate", "region": "us-east-1", "ingress_cidr": "127.0.0.1/32",
+                                  "endpoint_url": "http://127.0.0.1:9"}))
+    line = crex.fails(125, "run", "--deployment", config, "--", "true", env={"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE"})
+    assert "AWS_SECRET_ACCESS_KEY" in line and "--token-file" not in line
+
+
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "../x", "-dash", "a b", "x" * 64, "a:b", "ü"])
 def test_bad_names(crex, server, name):
     crex.fails(125, "up", "--remote", server.base_url, "--", name, env={"SWEREX_AUTH_TOKEN": TOKEN})
