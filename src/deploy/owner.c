@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct owner {
@@ -26,16 +27,22 @@ static bool read_small(const char *path, char *ret, size_t size)
 	return n > 0;
 }
 
-/* The 22nd word of /proc/PID/stat; the second may hold anything and ends with the last ')'. */
-static bool read_start(int pid, char *ret, size_t size)
+/* The 22nd word of /proc/PID/stat; the second may hold anything and ends with the last ')'. ret_ended: a zombie, which
+ * stays until its parent looks (pid 1 of many a container never does); with other threads the process still runs. */
+static bool read_start(int pid, char *ret, size_t size, bool *ret_ended)
 {
 	char path[64], stat[1024];
 	snprintf(path, sizeof path, "/proc/%d/stat", pid);
 	if (!read_small(path, stat, sizeof stat))
 		return false;
 	char *at = strrchr(stat, ')');
-	for (int word = 2; at && word < 22; word++)
+	bool zombie = at && (strncmp(at, ") Z", 3) == 0 || strncmp(at, ") X", 3) == 0);
+	*ret_ended = false;
+	for (int word = 2; at && word < 22; word++) {
 		at = strchr(at + 1, ' ');
+		if (at && word + 1 == 20)
+			*ret_ended = zombie && strtol(at, NULL, 10) <= 1;
+	}
 	if (!at)
 		return false;
 	at++;
@@ -59,8 +66,9 @@ char *owner_of_this_process(void)
 {
 	struct owner o;
 	char *label;
+	bool ended;
 	read_here(&o);
-	if (!read_start(getpid(), o.start, sizeof o.start))
+	if (!read_start(getpid(), o.start, sizeof o.start, &ended))
 		o.start[0] = '\0';
 	return asprintf(&label, "%s/%s/%s/%d/%s", o.host, o.boot, o.space, getpid(), o.start) < 0 ? NULL : label;
 }
@@ -77,7 +85,8 @@ bool owner_is_gone(const char *owner)
 		return true;
 	if (strcmp(o.space, here.space) != 0 || o.pid <= 0)
 		return false;
-	if (read_start(o.pid, here.start, sizeof here.start))
-		return strcmp(o.start, here.start) != 0;
+	bool ended;
+	if (read_start(o.pid, here.start, sizeof here.start, &ended))
+		return ended || strcmp(o.start, here.start) != 0;
 	return kill(o.pid, 0) < 0 && errno == ESRCH; /* /proc may hide other users' processes */
 }

@@ -75,8 +75,11 @@ static void test_owner(void **state)
 		_exit(mine && write(ends[1], mine, strlen(mine)) > 0 ? 0 : 1);
 	}
 	char theirs[256] = "", edited[320];
-	assert_int_equal(waitpid(child, NULL, 0), child);
+	siginfo_t info;
+	assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
 	assert_true(read(ends[0], theirs, sizeof theirs - 1) > 0);
+	assert_true(owner_is_gone(theirs)); /* dead, and nobody has asked for its status yet */
+	assert_int_equal(waitpid(child, NULL, 0), child);
 	assert_true(owner_is_gone(theirs));
 
 	cleanup_free char *mine = owner_of_this_process();
