@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "deploy/fargate/fargate.h"
+#include "deploy/fargate/credentials.h"
 #include "deploy/fargate/profile.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -288,6 +289,35 @@ static void profiles(void **state)
 	rmdir(folder);
 }
 
+static void expect_id(const char *profile, const char *id)
+{
+	struct credentials c;
+	credentials_init(&c, profile);
+	struct aws_key key = {0};
+	const struct deadline forever = {.at = CREX_NO_TIMEOUT};
+	assert_int_equal(credentials_get(&c, false, &forever, &key, NULL), 0);
+	assert_string_equal(key.id, id);
+	aws_key_deinit(&key);
+	credentials_deinit(&c);
+}
+
+/* A config that names a profile means that account, whatever the environment has. */
+static void a_named_profile_wins(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/test-fargate-XXXXXX";
+	close(mkstemp(path));
+	write_file(path, "[work]\naws_access_key_id = from-work\naws_secret_access_key = s\n");
+	setenv("AWS_SHARED_CREDENTIALS_FILE", path, 1);
+	setenv("AWS_ACCESS_KEY_ID", "from-environment", 1);
+	setenv("AWS_SECRET_ACCESS_KEY", "t", 1);
+	expect_id(NULL, "from-environment");
+	expect_id("work", "from-work");
+	unsetenv("AWS_ACCESS_KEY_ID");
+	unsetenv("AWS_SECRET_ACCESS_KEY");
+	remove(path);
+}
+
 /* ---- the script ---- */
 
 static int run_script(const char *environment, const char *path)
@@ -339,6 +369,7 @@ int main(void)
 		cmocka_unit_test(networks),
 		cmocka_unit_test(names_tell_their_content),
 		cmocka_unit_test(profiles),
+		cmocka_unit_test(a_named_profile_wins),
 		cmocka_unit_test(the_script_says_what_it_lacks),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,9 @@
 /* deploy/fargate/credentials.c: the chain of places, and when to ask again.
  *
- * In order: AWS_ACCESS_KEY_ID and its companions; the profile in ~/.aws (profile.c); the endpoint that a container is
- * told of (metadata.c); an instance's metadata. The first that has credentials is stayed with. A place that is there
- * but broken (half a pair, an endpoint that refuses) ends the search: what comes after it would be somebody else.
+ * In order: AWS_ACCESS_KEY_ID and its companions, unless the config names a profile, which is then what is meant, as
+ * with AWS's own tools; the profile in ~/.aws (profile.c); the endpoint that a container is told of (metadata.c); an
+ * instance's metadata. The first that has credentials is stayed with. A place that is there but broken (half a pair, an
+ * endpoint that refuses) ends the search: what comes after it would be somebody else.
  *
  * Credentials with an end are fetched anew five minutes before it. */
 #include "deploy/fargate/credentials.h"
@@ -135,7 +136,8 @@ static int search(struct credentials *c, const struct deadline *d, struct crex_e
 	aws_key_deinit(&c->key);
 	c->renewable = false;
 	c->expires = -1;
-	int found = from_environment(c, err);
+	bool named = c->profile && *c->profile;
+	int found = named ? 0 : from_environment(c, err);
 	if (found == 0)
 		found = from_profile(c, err);
 	if (found == 0)
